@@ -1,0 +1,158 @@
+// Package config reads Steelyard's YAML file into typed, defaulted and
+// validated configuration. Every error carries file:line:col and the YAML path.
+package config
+
+import (
+	"net/netip"
+	"time"
+
+	"steelyard/balancer"
+	"steelyard/internal/rewrite"
+	"steelyard/internal/router"
+	"steelyard/internal/sticky"
+	"steelyard/internal/transport"
+)
+
+// Config is one whole configuration file.
+type Config struct {
+	Listeners []Listener // in file order
+	Routes    []Route    // in file order
+	Pools     []Pool     // in file order
+	// TrustedProxies are the peers whose X-Forwarded-*, Forwarded and
+	// X-Request-Id are believed. Default none.
+	TrustedProxies []netip.Prefix
+	// Forwarded says which forwarding headers backends receive.
+	Forwarded Forwarded
+	// ShutdownTimeout bounds a graceful stop; default 30s.
+	ShutdownTimeout time.Duration
+}
+
+// Forwarded switches the headers that tell a backend who asked.
+type Forwarded struct {
+	XForwarded bool // X-Forwarded-For, -Proto, -Host; default true
+	Standard   bool // Forwarded (RFC 7239), key `forwarded`; default false
+	RequestID  bool // X-Request-Id; default true
+}
+
+// Listener is an address that accepts client connections.
+type Listener struct {
+	Name string
+	// Address is host:port, :port or unix:/path.
+	Address string
+	// IdleTimeout closes a keep-alive connection without a request; default 75s.
+	IdleTimeout time.Duration
+	// HeaderTimeout bounds the time from the first byte of a request to the
+	// end of its head; default 10s.
+	HeaderTimeout time.Duration
+	// BodyTimeout bounds the silence of a client in the middle of its body; default 60s.
+	BodyTimeout time.Duration
+	// WriteTimeout bounds how long a client may accept nothing of its response; default 60s.
+	WriteTimeout time.Duration
+	// MaxHeaderSize is the most bytes of a request head; default 32KiB, 1KiB to 1MiB.
+	MaxHeaderSize int
+	// MaxBodySize is the most bytes of a request body; default 0, no limit.
+	MaxBodySize int64
+	// UpgradeTimeout closes a WebSocket or other upgraded connection that was
+	// silent both ways for this long; default 1h, 0 means never.
+	UpgradeTimeout time.Duration
+}
+
+// Route is a match and what to do with what it takes. Exactly one of Pool,
+// Split, Redirect and Respond is set.
+type Route struct {
+	// Name is shown in errors, metrics and logs; default host+path of the match.
+	Name     string
+	Match    router.Match
+	Pool     string
+	Split    *Split
+	Redirect *Redirect
+	Respond  *Respond
+	Rewrite  rewrite.Path
+	// Host is the Host header the backend gets: "" or "preserve" keeps the
+	// client's, "backend" sends the backend's address, anything else is sent as it is.
+	Host            string
+	RequestHeaders  rewrite.Headers
+	ResponseHeaders rewrite.Headers
+	// Line is where the route stands in its file.
+	Line int
+}
+
+// Split spreads a route over pools by weight.
+type Split struct {
+	To     []WeightedPool
+	Sticky *sticky.Options // keeps a client in its pool; nil: each request is drawn anew
+}
+
+// WeightedPool is one branch of a split.
+type WeightedPool struct {
+	Pool   string
+	Weight int // 0 to balancer.MaxWeight, not all zero
+}
+
+// Redirect answers with a Location.
+type Redirect struct {
+	To     string // template, see package rewrite
+	Status int    // 301, 302, 303, 307 or 308 (default)
+}
+
+// Respond answers with a fixed response.
+type Respond struct {
+	Status  int // 200 to 599; default 200
+	Body    string
+	Headers map[string]string
+}
+
+// Pool is a named set of backends that serve the same thing.
+type Pool struct {
+	Name     string
+	Policy   balancer.Options
+	Backends []Backend
+	Sticky   *sticky.Options
+	Retry    Retry
+	// MaxConnections bounds the requests in flight per backend unless the
+	// backend says otherwise; default 0, no limit.
+	MaxConnections int
+	// Queue holds requests while every backend is at its MaxConnections.
+	Queue     Queue
+	Transport transport.Options
+	Line      int
+}
+
+// Backend is one app server address in a pool.
+type Backend struct {
+	Address        string // host:port or unix:/path
+	Weight         int    // default 1
+	Backup         bool   // used only when no other backend can take the request
+	MaxConnections int    // overrides the pool's
+	Line           int
+}
+
+// Queue is a pool's waiting room.
+type Queue struct {
+	Size    int           // default 0: none
+	Timeout time.Duration // default 5s
+}
+
+// Retry says when a failed attempt is repeated on another backend.
+type Retry struct {
+	// Attempts is the most attempts in all, 1 to 16; default 2. 1 turns retries off.
+	Attempts int
+	// On lists the failures that are repeated; see RetryReasons.
+	// Default connect, reset.
+	On []string
+	// Budget is the share of recent requests that may be retried because an
+	// attempt failed after it was written, 0 to 1; default 0.2.
+	Budget float64
+	// BodyLimit is the most bytes of a request body kept for a retry; default 64KiB.
+	BodyLimit int64
+	// Methods are repeated although they are not idempotent, for example POST. Default none.
+	Methods []string
+}
+
+// RetryReasons are the values of Retry.On: connect (dial failed or nothing was
+// sent), reset (connection ended before the response head), timeout (no
+// response head in time), bad_response (what came was not HTTP), and the
+// statuses 500, 502, 503, 504 and 429.
+func RetryReasons() []string {
+	return []string{"connect", "reset", "timeout", "bad_response", "429", "500", "502", "503", "504"}
+}
