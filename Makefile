@@ -1,0 +1,69 @@
+# `make help` lists what there is. Every target works from a fresh clone.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+VERSION    ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+FUZZTIME   ?= 1m
+SMOKETIME  ?= 3s
+LDFLAGS    := -s -w -X main.version=$(VERSION)
+NODE_DIRS  := examples/node test/node
+# The scenarios have `go test` lines of their own: they measure time and
+# memory, so they run without the race detector, one package after the other.
+UNIT        = $(shell go list ./... | grep -v '^steelyard/test/')
+SCENARIOS  := ./test/...
+
+.PHONY: help
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+
+.PHONY: build
+build: ## Build bin/steelyard, one static binary
+	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/steelyard ./cmd/steelyard
+
+.PHONY: run
+run: build ## Build, then run the demo on 127.0.0.1:8080
+	bin/steelyard demo
+
+.PHONY: test
+test: need lint node-deps build ## Lint, then run every test (what CI runs)
+	@if [ -n "$$CI" ]; then tools/fuzz $(SMOKETIME); fi
+	@status=0; \
+	go test -race -timeout 8m $(UNIT) || status=1; \
+	STEELYARD_BIN=$(CURDIR)/bin/steelyard go test -count=1 -p 1 -timeout 12m $(SCENARIOS) || status=1; \
+	exit $$status
+
+.PHONY: unit
+unit: ## Run the unit tests alone, with the race detector
+	go test -race -timeout 8m $(UNIT)
+
+.PHONY: scenarios
+scenarios: need node-deps build ## Run the scenarios alone, against real Node.js processes
+	STEELYARD_BIN=$(CURDIR)/bin/steelyard go test -count=1 -p 1 -timeout 12m $(SCENARIOS)
+
+.PHONY: lint
+lint: ## gofmt, go vet, staticcheck and the import floors
+	@unformatted=$$(go list -f '{{.Dir}}' ./... | xargs gofmt -l); \
+	if [ -n "$$unformatted" ]; then echo "gofmt -w is due for:"; echo "$$unformatted"; exit 1; fi
+	go vet ./...
+	go tool staticcheck ./...
+	go test -count=1 ./internal/floors
+
+.PHONY: fuzz
+fuzz: ## Fuzz every target, FUZZTIME each (default 1m)
+	tools/fuzz $(FUZZTIME)
+
+.PHONY: clean
+clean: ## Remove what was built and installed
+	rm -rf bin dist $(addsuffix /node_modules,$(NODE_DIRS))
+	go clean -testcache
+
+# The two below make ready what the tests need; they do nothing when all is there.
+
+.PHONY: need
+need:
+	@tools/need gcc node npm
+
+.PHONY: node-deps
+node-deps: need
+	@tools/node-deps $(NODE_DIRS)
