@@ -1,0 +1,290 @@
+package wire
+
+import (
+	"io"
+)
+
+// Limits of the chunked coding, in bytes.
+const (
+	maxChunkLine = 4 << 10  // a chunk's size line with its extensions
+	maxTrailers  = 16 << 10 // a trailer section
+)
+
+// Body reads the content of one message from a Reader, without copying it.
+// It is used by one goroutine at a time. After a timeout Next can be called
+// again and goes on where it was.
+type Body struct {
+	rd      *Reader
+	framing Framing
+	left    int64 // of the message or of the current chunk
+	state   chunkState
+	done    bool
+	read    int64
+	trailer []byte
+}
+
+type chunkState uint8
+
+const (
+	chunkSize chunkState = iota // a size line is next
+	chunkData                   // left bytes of data are next
+	chunkCRLF                   // the CRLF behind the data is next
+	chunkTrailer
+)
+
+// Init starts a body behind the head that rd has just read.
+func (b *Body) Init(rd *Reader, f Framing, length int64) {
+	*b = Body{rd: rd, framing: f, left: length, trailer: b.trailer[:0]}
+	b.done = f == FramingNone || f == FramingLength && length == 0
+}
+
+// Done reports whether the whole body has been read.
+func (b *Body) Done() bool { return b.done }
+
+// Received is the number of bytes of content read so far.
+func (b *Body) Received() int64 { return b.read }
+
+// Trailers is the field lines behind a chunked body, checked but otherwise as
+// they came, each with its CRLF. It is complete when Done reports true.
+func (b *Body) Trailers() []byte { return b.trailer }
+
+// Buffered reports whether Next has something without waiting for the network.
+func (b *Body) Buffered() bool { return !b.done && b.rd.Buffered() > 0 }
+
+// Grow lets the reader take more at a time, for a body worth it.
+func (b *Body) Grow() {
+	if b.framing == FramingLength && b.left <= SmallBuffer {
+		return
+	}
+	b.rd.grow()
+}
+
+// grow moves unread bytes into a large buffer; the head in use stays where it
+// is. It reports false if that would give no more room.
+func (rd *Reader) grow() bool {
+	if rd.Buffered() >= LargeBuffer || rd.buf != nil && len(rd.buf.B) >= LargeBuffer && rd.keep == 0 {
+		return false
+	}
+	bigger := GetBuffer(LargeBuffer)
+	n := 0
+	if rd.buf != nil {
+		n = copy(bigger.B, rd.buf.B[rd.r:rd.w])
+		if rd.keep > 0 {
+			rd.head = rd.buf
+		} else {
+			rd.buf.Put()
+		}
+	}
+	rd.buf, rd.r, rd.w, rd.keep = bigger, 0, n, 0
+	return true
+}
+
+// Next returns the next bytes of content, at least one, valid until the next
+// call; io.EOF after the last. It waits for the network only if nothing is
+// buffered. A connection that ends early is ErrShortBody, a violation of the
+// chunked coding an *Error, everything else is the error of the connection.
+func (b *Body) Next() ([]byte, error) {
+	for !b.done {
+		p, err := b.step()
+		if err == errNeedMore {
+			_, err = b.rd.fill()
+			if err == io.EOF {
+				if b.framing == FramingClose {
+					b.done = true
+					return nil, io.EOF
+				}
+				err = ErrShortBody
+			}
+			if err == errBufferFull {
+				if b.rd.grow() {
+					continue
+				}
+				err = badMessage("a line of the chunked coding is too long")
+			}
+			if err != nil {
+				return nil, err
+			}
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		if len(p) > 0 {
+			b.read += int64(len(p))
+			return p, nil
+		}
+	}
+	return nil, io.EOF
+}
+
+// errNeedMore asks Next to read from the connection.
+var errNeedMore = &Error{Reason: "more bytes are needed"}
+
+func (b *Body) step() ([]byte, error) {
+	switch b.framing {
+	case FramingLength:
+		p, err := b.take()
+		b.done = b.left == 0
+		return p, err
+	case FramingClose:
+		b.left = int64(b.rd.Buffered())
+		return b.take()
+	}
+	return b.chunked()
+}
+
+// take returns up to left buffered bytes.
+func (b *Body) take() ([]byte, error) {
+	p := b.rd.Bytes()
+	if len(p) == 0 {
+		return nil, errNeedMore
+	}
+	if int64(len(p)) > b.left {
+		p = p[:b.left]
+	}
+	b.left -= int64(len(p))
+	b.rd.Discard(len(p))
+	return p, nil
+}
+
+func (b *Body) chunked() ([]byte, error) {
+	switch b.state {
+	case chunkSize:
+		line, err := b.line()
+		if err != nil {
+			return nil, err
+		}
+		if b.left, err = parseChunkSize(line); err != nil {
+			return nil, err
+		}
+		b.state = chunkData
+		if b.left == 0 {
+			b.state = chunkTrailer
+		}
+		return nil, nil
+	case chunkData:
+		p, err := b.take()
+		if err == nil && b.left == 0 {
+			b.state = chunkCRLF
+		}
+		return p, err
+	case chunkCRLF:
+		p := b.rd.Bytes()
+		if len(p) > 0 && p[0] != '\r' || len(p) > 1 && p[1] != '\n' {
+			return nil, badMessage("a chunk is longer than its size says")
+		}
+		if len(p) < 2 {
+			return nil, errNeedMore
+		}
+		b.rd.Discard(2)
+		b.state = chunkSize
+		return nil, nil
+	}
+	return nil, b.readTrailer()
+}
+
+// line returns a buffered line without its CRLF.
+func (b *Body) line() ([]byte, error) {
+	p := b.rd.Bytes()
+	i := indexLF(p)
+	switch {
+	case i < 0 && len(p) > maxChunkLine, i > maxChunkLine:
+		return nil, badMessage("a line of the chunked coding is too long")
+	case i < 0:
+		return nil, errNeedMore
+	case i == 0 || p[i-1] != '\r':
+		return nil, badMessage("a line of the chunked coding ends with LF alone")
+	}
+	b.rd.Discard(i + 1)
+	return p[:i-1], nil
+}
+
+func (b *Body) readTrailer() error {
+	line, err := b.line()
+	if err != nil {
+		return err
+	}
+	if len(line) == 0 {
+		b.done = true
+		return nil
+	}
+	if len(b.trailer)+len(line) > maxTrailers {
+		return &Error{Status: 431, Reason: "the trailer section is larger than the limit"}
+	}
+	n := len(b.trailer)
+	b.trailer = append(append(b.trailer, line...), '\r', '\n')
+	f, err := parseField(b.trailer, n, len(b.trailer))
+	if err != nil {
+		return err
+	}
+	if !trailerAllowed(kindOf(b.trailer[f.start:f.nameEnd])) {
+		b.trailer = b.trailer[:n]
+	}
+	return nil
+}
+
+// trailerAllowed drops trailers that would change framing, routing or trust if
+// a recipient merged them into the head (RFC 9110, section 6.5.1).
+func trailerAllowed(k Kind) bool {
+	return k == KindOther || k == KindIdempotencyKey
+}
+
+// parseChunkSize reads chunk-size [chunk-ext] (RFC 9112, section 7.1);
+// extensions are checked for control characters and dropped.
+func parseChunkSize(line []byte) (int64, error) {
+	var n int64
+	i := 0
+	for ; i < len(line) && isHex(line[i]); i++ {
+		if i == 15 {
+			return 0, badMessage("a chunk size has more than 15 digits")
+		}
+		n = n<<4 | int64(unhex(line[i]))
+	}
+	rest := line[i:]
+	if i == 0 {
+		return 0, badMessage("a chunk size is not a hexadecimal number")
+	}
+	ext := TrimOWS(rest)
+	if len(ext) > 0 && ext[0] != ';' || len(ext) == 0 && len(rest) > 0 || !IsValue(rest) {
+		return 0, badMessage("a chunk size is followed by something other than an extension")
+	}
+	return n, nil
+}
+
+func unhex(c byte) byte {
+	if c <= '9' {
+		return c - '0'
+	}
+	return c | 0x20 - 'a' + 10
+}
+
+// AppendChunk appends p as one chunk; p must not be empty.
+func AppendChunk(dst, p []byte) []byte {
+	dst = AppendChunkSize(dst, len(p))
+	dst = append(dst, p...)
+	return append(dst, '\r', '\n')
+}
+
+// AppendChunkSize appends the size line of a chunk of n bytes.
+func AppendChunkSize(dst []byte, n int) []byte {
+	const digits = "0123456789abcdef"
+	var tmp [16]byte
+	i := len(tmp)
+	for {
+		i--
+		tmp[i] = digits[n&15]
+		if n >>= 4; n == 0 {
+			break
+		}
+	}
+	dst = append(dst, tmp[i:]...)
+	return append(dst, '\r', '\n')
+}
+
+// AppendLastChunk appends the end of a chunked body with its trailers, which
+// are whole lines or nothing.
+func AppendLastChunk(dst, trailers []byte) []byte {
+	dst = append(dst, "0\r\n"...)
+	dst = append(dst, trailers...)
+	return append(dst, '\r', '\n')
+}

@@ -1,0 +1,253 @@
+package wire
+
+import "bytes"
+
+// Request is the head of a request. Its slices point into the bytes given to
+// Parse and are valid as long as those are.
+type Request struct {
+	fields
+	Method []byte
+	// Target is the request target as it was sent.
+	Target []byte
+	// Path and Query are the two parts of an origin-form or absolute-form
+	// target; Path is "*" for OPTIONS *. HasQuery tells "/?" from "/".
+	Path, Query []byte
+	HasQuery    bool
+	// Host is the authority that was asked for: that of an absolute-form
+	// target, else the Host field (RFC 9112, section 3.2.2).
+	Host []byte
+	// Absolute says that the target was in absolute form, so that Host wins
+	// over the Host field.
+	Absolute bool
+	// Minor is the minor version, 0 or 1.
+	Minor int
+	// Length is the length of the body, -1 when it is chunked.
+	Length int64
+	// KeepAlive says that the client wants the connection to stay open.
+	KeepAlive bool
+	// Expect says that the client waits for 100 (Continue) before it sends its
+	// body (RFC 9110, section 10.1.1).
+	Expect bool
+	// Upgrade is the protocol the client offers to switch to; nil if none,
+	// and for requests with a body, to which no upgrade is granted here.
+	Upgrade []byte
+}
+
+// HasBody reports whether a body follows the head; it may be empty when chunked.
+func (r *Request) HasBody() bool { return r.Length != 0 }
+
+// Chunked reports whether the body is chunked.
+func (r *Request) Chunked() bool { return r.Length < 0 }
+
+// Parse reads a complete head, up to and including its empty line, as found by
+// Reader.Head. Errors are of type *Error.
+func (r *Request) Parse(head []byte) error {
+	end := lineEnd(head, 0)
+	if end < 0 {
+		return badMessage("the request line does not end with CRLF")
+	}
+	if err := r.parseLine(head[:end-2]); err != nil {
+		return err
+	}
+	if err := r.fields.parse(head, end); err != nil {
+		return err
+	}
+	if err := r.parseHost(); err != nil {
+		return err
+	}
+	length, coding, err := r.framing()
+	if err != nil {
+		return err
+	}
+	switch {
+	case coding == nil && length < 0:
+		r.Length = 0
+	case coding == nil:
+		r.Length = length
+	case r.Minor == 0:
+		return badMessage("Transfer-Encoding in an HTTP/1.0 request")
+	case !EqualFold(coding, "chunked"):
+		// RFC 9112, section 6.1: a coding that is not understood is 501; one
+		// whose end cannot be known must not be guessed.
+		return &Error{Status: 501, Reason: "the only transfer coding understood here is chunked"}
+	default:
+		r.Length = -1
+	}
+	r.KeepAlive = !r.connClose && (r.Minor == 1 || r.connKeepAlive)
+	r.Expect = r.Minor == 1 && r.HasBody() && EqualFold(r.First(KindExpect), "100-continue")
+	r.Upgrade = nil
+	if r.connUpgrade && r.Minor == 1 && !r.HasBody() {
+		r.Upgrade = r.upgradeProtocol()
+	}
+	return nil
+}
+
+// upgradeProtocol is the value of Upgrade, unless it asks for HTTP/2: that
+// would let requests pass which nobody routed.
+func (r *Request) upgradeProtocol() []byte {
+	v := r.First(KindUpgrade)
+	for item, rest := NextItem(v); item != nil; item, rest = NextItem(rest) {
+		if len(item) >= 3 && (EqualFold(item[:3], "h2c") || EqualFold(item, "h2")) ||
+			len(item) >= 5 && EqualFold(item[:5], "http/") {
+			return nil
+		}
+	}
+	if len(v) == 0 {
+		return nil
+	}
+	return v
+}
+
+func (r *Request) parseLine(line []byte) error {
+	sp := bytes.IndexByte(line, ' ')
+	if sp <= 0 || !all(line[:sp], classToken) {
+		return badMessage("the request line has no valid method")
+	}
+	r.Method = line[:sp]
+	rest := line[sp+1:]
+	sp = bytes.IndexByte(rest, ' ')
+	if sp < 0 {
+		return badMessage("the request line has no version")
+	}
+	target, version := rest[:sp], rest[sp+1:]
+	if len(version) != 8 || string(version[:5]) != "HTTP/" || version[6] != '.' ||
+		version[5] < '0' || version[5] > '9' || version[7] < '0' || version[7] > '9' {
+		return badMessage("the request line does not end with a version such as HTTP/1.1")
+	}
+	if version[5] != '1' {
+		return ErrVersion
+	}
+	// A higher minor version is spoken to as the highest known one (RFC 9110,
+	// section 2.5).
+	r.Minor = 1
+	if version[7] == '0' {
+		r.Minor = 0
+	}
+	return r.parseTarget(target)
+}
+
+// parseTarget takes the four forms of RFC 9112, section 3.2.
+func (r *Request) parseTarget(t []byte) error {
+	if len(t) == 0 || !all(t, classTarget) {
+		return badMessage("the request target is empty or holds characters that are not allowed")
+	}
+	r.Target, r.Absolute, r.Host = t, false, nil
+	switch {
+	case string(r.Method) == "CONNECT":
+		return &Error{Status: 501, Reason: "CONNECT is not offered here"}
+	case t[0] == '/':
+	case len(t) == 1 && t[0] == '*':
+		if string(r.Method) != "OPTIONS" {
+			return badMessage("the target * goes with OPTIONS only")
+		}
+	default:
+		var err error
+		if t, err = r.absoluteForm(t); err != nil {
+			return err
+		}
+	}
+	r.Path, r.Query, r.HasQuery = t, nil, false
+	if i := bytes.IndexByte(t, '?'); i >= 0 {
+		r.Path, r.Query, r.HasQuery = t[:i], t[i+1:], true
+	}
+	if len(r.Path) == 0 {
+		r.Path = slash
+	}
+	return nil
+}
+
+var slash = []byte("/")
+
+// absoluteForm takes scheme and authority off and returns path and query.
+func (r *Request) absoluteForm(t []byte) ([]byte, error) {
+	i := bytes.Index(t, []byte("://"))
+	if i < 0 || !(EqualFold(t[:i], "http") || EqualFold(t[:i], "https")) {
+		return nil, badMessage("the request target is neither a path nor an http URL")
+	}
+	rest := t[i+3:]
+	n := bytes.IndexAny(rest, "/?")
+	if n < 0 {
+		n = len(rest)
+	}
+	r.Host, r.Absolute = rest[:n], true
+	if !validAuthority(r.Host) || len(r.Host) == 0 {
+		return nil, badMessage("the request target has no valid host")
+	}
+	return rest[n:], nil
+}
+
+// parseHost enforces RFC 9112, section 3.2: exactly one Host in HTTP/1.1.
+func (r *Request) parseHost() error {
+	n := 0
+	for i := range r.list {
+		if r.list[i].Kind != KindHost {
+			continue
+		}
+		if n++; n > 1 {
+			return badMessage("there is more than one Host")
+		}
+		v := r.Value(i)
+		if !validAuthority(v) {
+			return badMessage("Host is not a host name or address with an optional port")
+		}
+		if !r.Absolute {
+			r.Host = v
+		}
+	}
+	if n == 0 && r.Minor == 1 {
+		return badMessage("an HTTP/1.1 request needs a Host")
+	}
+	return nil
+}
+
+// validAuthority accepts uri-host [":" port] (RFC 9110, section 7.2). An empty
+// one is valid in Host: the target URI may have no authority.
+func validAuthority(b []byte) bool {
+	if len(b) == 0 {
+		return true
+	}
+	host, port := b, []byte(nil)
+	if b[0] == '[' {
+		i := bytes.IndexByte(b, ']')
+		if i < 0 {
+			return false
+		}
+		host, port = b[1:i], b[i+1:]
+		for _, c := range host {
+			if !isHex(c) && c != ':' && c != '.' {
+				return false
+			}
+		}
+	} else {
+		if i := bytes.IndexByte(b, ':'); i >= 0 {
+			host, port = b[:i], b[i:]
+		}
+		for _, c := range host {
+			if !isHostChar(c) {
+				return false
+			}
+		}
+	}
+	if len(host) == 0 || len(port) > 6 {
+		return false
+	}
+	for i, c := range port {
+		if i == 0 && c != ':' || i > 0 && (c < '0' || c > '9') {
+			return false
+		}
+	}
+	return true
+}
+
+func isHex(c byte) bool {
+	return '0' <= c && c <= '9' || 'a' <= c|0x20 && c|0x20 <= 'f'
+}
+
+// isHostChar takes reg-name of RFC 3986 without user information.
+func isHostChar(c byte) bool {
+	switch {
+	case '0' <= c && c <= '9', 'a' <= c|0x20 && c|0x20 <= 'z':
+		return true
+	}
+	return bytes.IndexByte([]byte("-._~%!$&'()*+,;="), c) >= 0
+}
