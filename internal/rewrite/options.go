@@ -1,5 +1,3 @@
-// Package rewrite changes a request's path and the headers of both directions,
-// with templates that are parsed once and expanded without allocation.
 package rewrite
 
 // Path changes the path that a backend sees. At most one field is set; the
