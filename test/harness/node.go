@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strings"
 	"testing"
 	"time"
 )
@@ -16,6 +17,7 @@ import (
 type Node struct {
 	*Process
 	Address string // host:port or unix:/path
+	ids     string // the file of the ids it counted
 }
 
 var listening = regexp.MustCompile(`(?m)^listening on (\S+)$`)
@@ -24,7 +26,9 @@ var listening = regexp.MustCompile(`(?m)^listening on (\S+)$`)
 // env are NAME=value settings; see the script for what it understands.
 func App(t testing.TB, name string, env ...string) *Node {
 	t.Helper()
-	return StartNode(t, "test/harness/testdata/app.mjs", append(env, "NAME="+name)...)
+	n := launchApp(t, name, env...)
+	n.ready(t)
+	return n
 }
 
 // Apps starts one fixture server per name, at the same time.
@@ -32,7 +36,7 @@ func Apps(t testing.TB, names ...string) []*Node {
 	t.Helper()
 	apps := make([]*Node, len(names))
 	for i, name := range names {
-		apps[i] = launch(t, "test/harness/testdata/app.mjs", "NAME="+name)
+		apps[i] = launchApp(t, name)
 	}
 	for _, app := range apps {
 		app.ready(t)
@@ -46,6 +50,14 @@ func StartNode(t testing.TB, script string, env ...string) *Node {
 	t.Helper()
 	n := launch(t, script, env...)
 	n.ready(t)
+	return n
+}
+
+func launchApp(t testing.TB, name string, env ...string) *Node {
+	t.Helper()
+	ids := filepath.Join(t.TempDir(), "ids")
+	n := launch(t, "test/harness/testdata/app.mjs", append(env, "NAME="+name, "IDS="+ids)...)
+	n.ids = ids
 	return n
 }
 
@@ -104,12 +116,26 @@ func (n *Node) Ask(t testing.TB, path string, into any) {
 
 // Stats is what a fixture server saw; see app.mjs.
 type Stats struct {
-	IDs      map[string]int // how often each X-Id arrived
-	Begun    int            // requests to /slow and /stream that began
-	Gone     int            // of those, how many lost their client
-	Received int64          // bytes of upload read
-	Sent     int64          // bytes of download written
-	Open     int            // connections open now
+	Begun    int   // requests to /slow, /hold and /stream that began
+	Gone     int   // of those, how many lost their client
+	Busy     int   // of those, how many there are now
+	Peak     int   // of those, how many there were at the same time at most
+	Received int64 // bytes of upload read
+	Sent     int64 // bytes of download written
+	Open     int   // connections open now
+}
+
+// IDs adds to counts how often each X-Id reached /count on this fixture
+// server, which may have ended by now.
+func (n *Node) IDs(t testing.TB, counts map[string]int) {
+	t.Helper()
+	file, err := os.ReadFile(n.ids)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for id := range strings.Lines(string(file)) {
+		counts[strings.TrimSpace(id)]++
+	}
 }
 
 // Stats asks a fixture server what it saw.

@@ -94,7 +94,7 @@ func (c *Conn) Send(t testing.TB, text string) {
 // responses like any other.
 func (c *Conn) Response(t testing.TB, method string) *Message {
 	t.Helper()
-	m, err := c.read(method)
+	m, err := c.Receive(method)
 	if err != nil {
 		t.Fatalf("reading the response to %s: %v (so far: %+v)", method, err, m)
 	}
@@ -137,10 +137,11 @@ func (c *Conn) Head() (*Message, error) {
 }
 
 // Request reads one request.
-func (c *Conn) Request() (*Message, error) { return c.read("") }
+func (c *Conn) Request() (*Message, error) { return c.Receive("") }
 
-// read reads a request (method "") or the response to a method.
-func (c *Conn) read(method string) (*Message, error) {
+// Receive reads a request (method "") or the response to a method. Unlike
+// Response it may be called from any goroutine.
+func (c *Conn) Receive(method string) (*Message, error) {
 	m, err := c.Head()
 	if err != nil {
 		return m, err

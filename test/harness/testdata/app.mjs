@@ -3,15 +3,21 @@
 //   NAME              what it answers with
 //   PORT, SOCKET      where it listens
 //   KEEPALIVE_MS      how long it keeps an idle connection (Node's default: 5000)
+//   IDS               a file that gets a line for each X-Id that arrives; it survives kill -9
+//   DELAY_MS          how long it thinks before it answers where nothing else is said
 //   KEEPALIVE_HEADER  "off" keeps the Keep-Alive header out of its answers
 
 import { createHash } from 'node:crypto';
+import { openSync, writeSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 
 const name = process.env.NAME ?? 'app';
-const stats = { ids: {}, begun: 0, gone: 0, received: 0, sent: 0, open: 0 };
+const stats = { begun: 0, gone: 0, busy: 0, peak: 0, received: 0, sent: 0, open: 0 };
+const ids = process.env.IDS && openSync(process.env.IDS, 'a');
+
+const held = [];
 
 // The block that downloads repeat; the Go side makes the same one.
 const block = Buffer.alloc(1 << 20);
@@ -20,7 +26,12 @@ for (let i = 0; i < block.length; i++) block[i] = (i * 31 + (i >> 8)) & 0xff;
 // watch notes a client that leaves before its answer is complete.
 function watch(res) {
   stats.begun += 1;
-  res.on('close', () => { if (!res.writableFinished) stats.gone += 1; });
+  stats.busy += 1;
+  stats.peak = Math.max(stats.peak, stats.busy);
+  res.on('close', () => {
+    stats.busy -= 1;
+    if (!res.writableFinished) stats.gone += 1;
+  });
 }
 
 const routes = {
@@ -29,10 +40,8 @@ const routes = {
 
   // Counts the X-Id of the request as soon as it is here, whatever happens next.
   async '/count'(req, res, q) {
-    const id = req.headers['x-id'];
-    if (id) stats.ids[id] = (stats.ids[id] ?? 0) + 1;
-    req.resume();
-    await once(req, 'end');
+    writeSync(ids, `${req.headers['x-id']}\n`);
+    for await (const _ of req);
     if (q.has('ms')) await sleep(Number(q.get('ms')));
     res.end(name);
   },
@@ -55,6 +64,14 @@ const routes = {
     await sleep(Number(q.get('ms') ?? 1000));
     res.end(name);
   },
+
+  // Thinks until /_release is asked.
+  async '/hold'(req, res) {
+    watch(res);
+    await new Promise((release) => held.push(release));
+    res.end(name);
+  },
+  '/_release': (req, res) => res.end(`${held.splice(0).map((release) => release()).length}`),
 
   // Sends a little every now and then, with or without a known length:
   // `count` pieces (0: until the client leaves), `ms` apart.
@@ -138,7 +155,10 @@ const server = createServer(async (req, res) => {
   try {
     const route = routes[url.pathname];
     if (route) await route(req, res, url.searchParams);
-    else res.end(name);
+    else {
+      if (process.env.DELAY_MS) await sleep(Number(process.env.DELAY_MS));
+      res.end(name);
+    }
   } catch (err) {
     // The client left in the middle of its body; there is nobody to tell.
     res.destroy(err);
