@@ -25,6 +25,8 @@ type Config struct {
 	Forwarded Forwarded
 	// ShutdownTimeout bounds a graceful stop; default 30s.
 	ShutdownTimeout time.Duration
+	// Warnings are things that are allowed and hardly meant, in file order.
+	Warnings []*Error
 }
 
 // Forwarded switches the headers that tell a backend who asked.

@@ -1,0 +1,128 @@
+package config
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Error is one thing that is wrong in a configuration file, and where.
+type Error struct {
+	File string
+	// Line and Col count from 1; columns count characters.
+	Line, Col int
+	// Path is the YAML path, for example pools.web.backends[1].weight; empty
+	// when the file as a whole is meant.
+	Path string
+	// Msg says what is wrong.
+	Msg string
+	// Allowed says what is allowed in this place; may be empty.
+	Allowed string
+	// Suggest is the key or value that was probably meant; may be empty.
+	Suggest string
+}
+
+// Error prints one line: file:line:col: path: what is wrong; allowed: …; did
+// you mean "…"?
+func (e *Error) Error() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s:%d:%d: ", e.File, e.Line, e.Col)
+	if e.Path != "" {
+		b.WriteString(e.Path)
+		b.WriteString(": ")
+	}
+	b.WriteString(e.Msg)
+	if e.Allowed != "" {
+		b.WriteString("; allowed: ")
+		b.WriteString(e.Allowed)
+	}
+	if e.Suggest != "" {
+		fmt.Fprintf(&b, "; did you mean %q?", e.Suggest)
+	}
+	return b.String()
+}
+
+// Errors is everything that is wrong in one file, in file order, never empty.
+type Errors []*Error
+
+// Error prints one error per line.
+func (es Errors) Error() string {
+	lines := make([]string, len(es))
+	for i, e := range es {
+		lines[i] = e.Error()
+	}
+	return strings.Join(lines, "\n")
+}
+
+// sortErrors orders by position and keeps one of those that say the same about the
+// same place, which happens when an anchor is used several times.
+func sortErrors(es []*Error) []*Error {
+	slices.SortStableFunc(es, func(a, b *Error) int {
+		return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Col, b.Col), cmp.Compare(a.Msg, b.Msg))
+	})
+	return slices.CompactFunc(es, func(a, b *Error) bool {
+		return a.Line == b.Line && a.Col == b.Col && a.Msg == b.Msg
+	})
+}
+
+// someOf lists words for a message, the first few of many.
+func someOf(words []string) string {
+	const most = 12
+	if len(words) <= most {
+		return strings.Join(words, ", ")
+	}
+	return fmt.Sprintf("%s and %d more", strings.Join(words[:most], ", "), len(words)-most)
+}
+
+// nearest returns the word that was probably meant by got: one that differs in
+// case or separators only, or else the closest by edit distance, when it is
+// close enough to be a slip. Empty when there is none.
+func nearest(got string, words []string) string {
+	const longest = 64 // bounds the work for hostile files
+	if got == "" || len(got) > longest {
+		return ""
+	}
+	best, bestDist := "", max(1, len(got)/3)+1
+	for _, w := range words {
+		if fold(w) == fold(got) {
+			return w
+		}
+		if len(w) > longest {
+			continue
+		}
+		if d := editDistance(strings.ToLower(got), strings.ToLower(w)); d < bestDist {
+			best, bestDist = w, d
+		}
+	}
+	return best
+}
+
+// fold drops what people vary without noticing: case, '_' , '-' and spaces.
+func fold(s string) string {
+	return strings.ToLower(strings.NewReplacer("_", "", "-", "", " ", "").Replace(s))
+}
+
+// editDistance counts insertions, deletions, replacements and swaps of
+// neighbours between a and b (optimal string alignment).
+func editDistance(a, b string) int {
+	two, one, row := make([]int, len(b)+1), make([]int, len(b)+1), make([]int, len(b)+1)
+	for j := range one {
+		one[j] = j
+	}
+	for i := 1; i <= len(a); i++ {
+		row[0] = i
+		for j := 1; j <= len(b); j++ {
+			cost := 1
+			if a[i-1] == b[j-1] {
+				cost = 0
+			}
+			row[j] = min(one[j]+1, row[j-1]+1, one[j-1]+cost)
+			if i > 1 && j > 1 && a[i-1] == b[j-2] && a[i-2] == b[j-1] {
+				row[j] = min(row[j], two[j-2]+1)
+			}
+		}
+		two, one, row = one, row, two
+	}
+	return one[len(b)]
+}
