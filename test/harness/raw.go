@@ -74,12 +74,22 @@ const patience = 10 * time.Second
 // Dial opens a raw client connection; it is closed when the test ends.
 func Dial(t testing.TB, address string) *Conn {
 	t.Helper()
-	c, err := net.DialTimeout("tcp", address, patience)
+	c, err := Connect(address)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { c.Close() })
-	return &Conn{c, bufio.NewReader(c)}
+	return c
+}
+
+// Connect opens a raw client connection that the caller closes. It may be
+// called from any goroutine.
+func Connect(address string) (*Conn, error) {
+	c, err := net.DialTimeout("tcp", address, patience)
+	if err != nil {
+		return nil, err
+	}
+	return &Conn{c, bufio.NewReader(c)}, nil
 }
 
 // Send writes text in one piece.
