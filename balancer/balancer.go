@@ -31,7 +31,9 @@ const MaxTried = 16
 
 // Tried is the set of members a request has already been sent to. It lists
 // indexes instead of keeping a bit per member, so that it stays small for pools
-// of any size and lives on the stack of the request.
+// of any size. The zero value is empty. Picker is an interface, so a Tried that
+// is given to Pick escapes: keep it in the request's pooled state and reset it
+// with *t = Tried{}, or pass nil on the first attempt.
 type Tried struct {
 	n   int
 	idx [MaxTried]int32
