@@ -47,6 +47,7 @@ func TestMatchHost(t *testing.T) {
 		{"two trailing dots are another name", "www.example.com..", "*"},
 		{"route written in upper case with a dot", "upper.example.org", "Upper.Example.ORG."},
 		{"wildcard one label", "x.example.com", "*.example.com"},
+		{"wildcard long labels", "abc.defg.example.com", "*.example.com"},
 		{"wildcard more labels", "x.y.example.com:80", "*.example.com"},
 		{"longest wildcard", "x.y.a.example.com", "*.a.example.com"},
 		{"wildcard does not take its own suffix", "a.example.com", "*.example.com"},
