@@ -117,6 +117,21 @@ func (b *Body) Next() ([]byte, error) {
 	return nil, io.EOF
 }
 
+// Ready is Next without waiting: it returns nothing when it would have to.
+func (b *Body) Ready() ([]byte, error) {
+	for !b.done {
+		p, err := b.step()
+		if err == errNeedMore {
+			return nil, nil
+		}
+		if err != nil || len(p) > 0 {
+			b.read += int64(len(p))
+			return p, err
+		}
+	}
+	return nil, nil
+}
+
 // errNeedMore asks Next to read from the connection.
 var errNeedMore = &Error{Reason: "more bytes are needed"}
 

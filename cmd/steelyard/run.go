@@ -1,0 +1,129 @@
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"runtime"
+	"syscall"
+
+	"steelyard/config"
+	"steelyard/internal/app"
+)
+
+const runHelp = `Usage: steelyard run -c FILE
+
+Serves by a configuration file until it is stopped. SIGINT and SIGTERM stop it
+gracefully: requests in flight finish within shutdown_timeout, WebSockets are
+closed with 1001. A second signal ends it at once.
+
+  -c FILE   the configuration file (YAML)
+
+Example:
+  steelyard run -c examples/minimal.yaml
+`
+
+const checkHelp = `Usage: steelyard check -c FILE
+
+Reads a configuration file, starts nothing, and prints everything that is wrong
+with it, one line each: file:line:col: key: what is wrong and what is allowed.
+It exits with 1 if the file has errors; warnings alone do not fail it.
+
+  -c FILE   the configuration file (YAML)
+
+Example:
+  steelyard check -c examples/full.yaml
+`
+
+func versionCommand(args []string, out, _ io.Writer) error {
+	if err := flags("version", versionHelp, args, out, nil); err != nil {
+		return err
+	}
+	fmt.Fprintf(out, "steelyard %s (%s, %s/%s)\n", version, runtime.Version(), runtime.GOOS, runtime.GOARCH)
+	return nil
+}
+
+// load reads the file named by -c.
+func load(name, help string, args []string, out, errOut io.Writer) (*config.Config, string, error) {
+	var file string
+	err := flags(name, help, args, out, func(fs *flag.FlagSet) { fs.StringVar(&file, "c", "", "") })
+	if err != nil {
+		return nil, "", err
+	}
+	if file == "" {
+		return nil, "", usageError{errors.New("-c FILE is missing")}
+	}
+	cfg, err := config.Load(file)
+	if err != nil {
+		return nil, file, err
+	}
+	for _, w := range cfg.Warnings {
+		fmt.Fprintf(errOut, "warning: %v\n", w)
+	}
+	return cfg, file, nil
+}
+
+func checkCommand(args []string, out, errOut io.Writer) error {
+	cfg, file, err := load("check", checkHelp, args, out, errOut)
+	if err != nil {
+		var list config.Errors
+		if errors.As(err, &list) {
+			fmt.Fprintln(errOut, list)
+			return fmt.Errorf("%s: %s", file, count(len(list), "error"))
+		}
+		return err
+	}
+	fmt.Fprintf(out, "%s: ok: %s, %s, %s\n", file, count(len(cfg.Listeners), "listener"),
+		count(len(cfg.Routes), "route"), count(len(cfg.Pools), "pool"))
+	return nil
+}
+
+func count(n int, noun string) string {
+	if n != 1 {
+		noun += "s"
+	}
+	return fmt.Sprintf("%d %s", n, noun)
+}
+
+func runCommand(args []string, out, errOut io.Writer) error {
+	cfg, _, err := load("run", runHelp, args, out, errOut)
+	if err != nil {
+		return err
+	}
+	a, err := app.Start(cfg)
+	if err != nil {
+		return err
+	}
+	for _, l := range a.Listeners() {
+		fmt.Fprintf(out, "steelyard %s: listener %s on %s\n", version, l.Name(), l.Addr())
+	}
+	return serve(a)
+}
+
+// serve runs until a signal or a listener's failure.
+func serve(a *app.App) error {
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
+	defer signal.Stop(signals)
+	var failure error
+	select {
+	case s := <-signals:
+		slog.Info("stopping; a second signal ends at once", "signal", s.String())
+	case failure = <-a.Failed():
+	}
+	stopped := make(chan struct{})
+	go func() {
+		a.Stop()
+		close(stopped)
+	}()
+	select {
+	case <-stopped:
+		return failure
+	case <-signals:
+		return errors.New("stopped at once by a second signal")
+	}
+}

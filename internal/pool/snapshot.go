@@ -1,0 +1,141 @@
+package pool
+
+import (
+	"sync/atomic"
+	"time"
+
+	"steelyard/balancer"
+	"steelyard/internal/transport"
+)
+
+// Endpoint is one backend of a pool with its runtime state.
+type Endpoint struct {
+	Address string
+	Backend *balancer.Backend
+	Conns   *transport.Endpoint
+
+	failing atomic.Bool // the last dial failed
+	held    atomic.Bool // written by the writer alone
+
+	// of the writer
+	hold      time.Duration
+	heldUntil time.Time
+}
+
+// Held reports whether the backend is left alone because dials to it failed.
+func (e *Endpoint) Held() bool { return e.held.Load() }
+
+// Snapshot is one immutable membership. Backends are known by their index.
+type Snapshot struct {
+	Endpoints []*Endpoint // primaries, then backups
+	members   []balancer.Member
+	primaries int
+	primary   balancer.Picker
+	backup    balancer.Picker // nil without backups
+	ids       []string
+	bindings  []uint64
+	byID      map[string]int
+	byBinding map[uint64]int
+}
+
+// Tried is the set of backends that one request has been sent to.
+type Tried struct{ primary, backup balancer.Tried }
+
+// Reset empties the set.
+func (t *Tried) Reset() { *t = Tried{} }
+
+// Add puts backend i of s into the set.
+func (t *Tried) Add(s *Snapshot, i int) {
+	if i < s.primaries {
+		t.primary.Add(i)
+	} else {
+		t.backup.Add(i - s.primaries)
+	}
+}
+
+func (t *Tried) has(s *Snapshot, i int) bool {
+	if i < s.primaries {
+		return t.primary.Has(i)
+	}
+	return t.backup.Has(i - s.primaries)
+}
+
+// Pick returns the index of the backend for a request, or -1 if none can take
+// it. Backups are used only when no primary can be.
+func (s *Snapshot) Pick(key uint64, t *Tried) int {
+	if i := s.primary.Pick(key, &t.primary); i >= 0 {
+		return i
+	}
+	if s.backup != nil {
+		if i := s.backup.Pick(key, &t.backup); i >= 0 {
+			return i + s.primaries
+		}
+	}
+	return -1
+}
+
+// Acquire counts a request in on backend i; it reports false when the backend
+// has just reached its limit. Release must follow exactly once.
+func (s *Snapshot) Acquire(i int) bool {
+	m := &s.members[i]
+	return m.Backend.Acquire(m.Limit)
+}
+
+// Full reports whether some backend would be picked if it were not at its limit.
+func (s *Snapshot) Full(t *Tried) bool {
+	for i := range s.members {
+		if s.members[i].Weight > 0 && !s.members[i].Down && s.atLimit(i) && !t.has(s, i) {
+			return true
+		}
+	}
+	return false
+}
+
+func (s *Snapshot) atLimit(i int) bool {
+	m := &s.members[i]
+	return m.Limit > 0 && m.Backend.InFlight() >= m.Limit
+}
+
+// ID is the opaque id of backend i for affinity cookies.
+func (s *Snapshot) ID(i int) string { return s.ids[i] }
+
+// Binding is what stands for backend i in the table of bindings.
+func (s *Snapshot) Binding(i int) uint64 { return s.bindings[i] }
+
+// ByID finds the backend with that opaque id, -1 if it is gone.
+func (s *Snapshot) ByID(id []byte) int {
+	if i, ok := s.byID[string(id)]; ok {
+		return i
+	}
+	return -1
+}
+
+// ByBinding finds the backend a binding stands for, -1 if it is gone.
+func (s *Snapshot) ByBinding(b uint64) int {
+	if i, ok := s.byBinding[b]; ok {
+		return i
+	}
+	return -1
+}
+
+// Bound says what a client that is bound to backend i can do.
+type Bound uint8
+
+// The states of a binding.
+const (
+	BoundGone Bound = iota // bind to another
+	BoundFull              // wait, or use another this time
+	BoundOK
+)
+
+// Bound reports whether a bound client can be served by backend i: yes also at
+// weight 0, which keeps the clients a backend has while it gets no new ones.
+func (s *Snapshot) Bound(i int, t *Tried) Bound {
+	switch {
+	case i < 0 || s.members[i].Down || t.has(s, i):
+		return BoundGone
+	case s.atLimit(i):
+		return BoundFull
+	}
+	return BoundOK
+}

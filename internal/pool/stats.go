@@ -1,0 +1,55 @@
+package pool
+
+import (
+	"sync/atomic"
+	"time"
+)
+
+// Stats counts what happened in a pool since it was made. Fields only grow.
+type Stats struct {
+	Requests atomic.Int64
+	// Attempts counts the tries on backends, Retries those that repeated one.
+	Attempts atomic.Int64
+	Retries  atomic.Int64
+	// RetriesDenied counts retries that the budget did not allow.
+	RetriesDenied atomic.Int64
+	Errors        atomic.Int64
+}
+
+// The retry budget looks at the last two slots of this length.
+const (
+	budgetSlot  = 5 * time.Second
+	budgetFloor = 10 // retries allowed in that time whatever the traffic
+	budgetScale = 1 << 20
+)
+
+// budget allows retries as a share of recent requests, so that an outage is not
+// multiplied. It reads counters that exist anyway, so requests pay nothing.
+type budget struct {
+	share    atomic.Int64 // of budgetScale
+	spent    atomic.Int64 // retries ever charged
+	requests [2]atomic.Int64
+	charged  [2]atomic.Int64
+}
+
+// rotate forgets what is older than one to two slots.
+func (b *budget) rotate(s *Stats) {
+	b.requests[0].Store(b.requests[1].Load())
+	b.charged[0].Store(b.charged[1].Load())
+	b.requests[1].Store(s.Requests.Load())
+	b.charged[1].Store(b.spent.Load())
+}
+
+// MayRetry charges one retry of a request that a backend may have seen, and
+// reports false when the budget is used up.
+func (p *Pool) MayRetry() bool {
+	b := &p.budget
+	recent := p.Stats.Requests.Load() - b.requests[0].Load()
+	allowed := budgetFloor + recent*b.share.Load()/budgetScale
+	if b.spent.Load()-b.charged[0].Load() >= allowed {
+		p.Stats.RetriesDenied.Add(1)
+		return false
+	}
+	b.spent.Add(1)
+	return true
+}

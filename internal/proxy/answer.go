@@ -1,0 +1,124 @@
+package proxy
+
+import (
+	"net/http"
+	"strconv"
+	"time"
+)
+
+// retryAfter is what a full pool advises clients, in seconds.
+const retryAfter = 1
+
+// answerCause makes an error response: the cause, a hint and the request's id,
+// in the head for programs and in the body for people. status 0 is the cause's
+// own; detail replaces the hint.
+func (x *exchange) answerCause(cause Cause, status int, detail string) {
+	x.report(cause, detail)
+	info := &causes[cause]
+	if status == 0 {
+		status = info.status
+	}
+	x.settleBody()
+	// Details of a backend's failure name addresses; they are for the log.
+	hint := info.hint
+	if detail != "" && (status < 500 || cause == CauseNotSupported) {
+		hint = detail
+	}
+	id := x.requestID()
+	x.beginAnswer(status)
+	x.appendField("Content-Type", "text/plain; charset=utf-8")
+	x.appendField("Cache-Control", "no-store")
+	x.appendField("X-Steelyard-Cause", info.name)
+	x.out = append(x.out, "X-Request-Id: "...)
+	x.out = append(append(x.out, id...), '\r', '\n')
+	if status == 503 {
+		x.appendField("Retry-After", strconv.Itoa(retryAfter))
+	}
+	body := make([]byte, 0, 160)
+	body = strconv.AppendInt(body, int64(status), 10)
+	body = append(append(append(body, ' '), statusText(status)...), '\n')
+	body = append(append(append(append(body, info.name...), ": "...), hint...), '\n')
+	body = append(append(append(body, "request id: "...), id...), '\n')
+	x.endAnswer(body)
+}
+
+// answerRedirect sends the client elsewhere.
+func (x *exchange) answerRedirect(r *Redirect) {
+	x.settleBody()
+	x.beginAnswer(r.Status)
+	x.out = append(x.out, "Location: "...)
+	x.out = r.To.AppendHeader(x.out, x)
+	x.out = append(x.out, '\r', '\n')
+	x.out = x.route.ResponseHeaders.Append(x.out, x)
+	x.endAnswer(nil)
+}
+
+// answerFixed sends a configured response.
+func (x *exchange) answerFixed(r *Respond) {
+	x.settleBody()
+	x.beginAnswer(r.Status)
+	typed := false
+	for _, h := range r.Headers {
+		typed = typed || http.CanonicalHeaderKey(h.Name) == "Content-Type"
+		x.appendField(h.Name, h.Value)
+	}
+	if !typed && len(r.Body) > 0 {
+		x.appendField("Content-Type", "text/plain; charset=utf-8")
+	}
+	x.out = x.route.ResponseHeaders.Append(x.out, x)
+	x.endAnswer(r.Body)
+}
+
+// settleBody decides before an answer what becomes of a body nobody reads: if
+// it is not here already, the connection cannot be used again.
+func (x *exchange) settleBody() {
+	if x.req == nil {
+		return
+	}
+	x.up.stop()
+	if !x.up.discardReady() {
+		x.c.closing, x.c.linger = true, true
+	}
+}
+
+func (x *exchange) beginAnswer(status int) {
+	x.begun = true
+	x.out = append(x.out[:0], "HTTP/1.1 "...)
+	x.out = strconv.AppendInt(x.out, int64(status), 10)
+	x.out = append(x.out, ' ')
+	x.out = append(x.out, statusText(status)...)
+	x.out = append(x.out, "\r\nDate: "...)
+	x.out = time.Now().UTC().AppendFormat(x.out, http.TimeFormat)
+	x.out = append(x.out, '\r', '\n')
+}
+
+func (x *exchange) appendField(name, value string) {
+	x.out = append(x.out, name...)
+	x.out = append(x.out, ": "...)
+	x.out = append(x.out, value...)
+	x.out = append(x.out, '\r', '\n')
+}
+
+// endAnswer adds length and connection fields and sends the answer.
+func (x *exchange) endAnswer(body []byte) {
+	status := x.out[len("HTTP/1.1 "):]
+	bodyless := string(status[:3]) == "204" || string(status[:3]) == "304"
+	if !bodyless {
+		x.out = append(x.out, "Content-Length: "...)
+		x.out = strconv.AppendInt(x.out, int64(len(body)), 10)
+		x.out = append(x.out, '\r', '\n')
+	}
+	switch {
+	case x.c.closing:
+		x.out = append(x.out, "Connection: close\r\n"...)
+	case x.req != nil && x.req.Minor == 0:
+		x.out = append(x.out, "Connection: keep-alive\r\n"...)
+	}
+	x.out = append(x.out, '\r', '\n')
+	if !bodyless && (x.req == nil || string(x.req.Method) != "HEAD") {
+		x.out = append(x.out, body...)
+	}
+	if x.c.send(x.out) != nil {
+		x.c.closing = true
+	}
+}

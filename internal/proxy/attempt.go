@@ -1,0 +1,284 @@
+package proxy
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"slices"
+	"syscall"
+	"time"
+
+	"steelyard/internal/pool"
+	"steelyard/internal/wire"
+)
+
+const (
+	// maxResponseHead is the most bytes of a response head.
+	maxResponseHead = 256 << 10
+	// maxInformational is the most 1xx responses before the final one.
+	maxInformational = 32
+)
+
+var (
+	errResponseTimeout = errors.New("no response in time")
+	errUpload          = errors.New("the request body could not be read")
+)
+
+// attempt sends the request to one backend and streams its response back. A
+// failure means that the client has got nothing yet.
+func (x *exchange) attempt(ep *pool.Endpoint) *failure {
+	f := x.connect(ep)
+	if f == nil {
+		f = x.sendRequest(ep)
+	}
+	if f == nil {
+		f = x.readHead()
+	}
+	if f == nil {
+		if f = x.retryStatus(); f == nil {
+			x.deliver(ep)
+			return nil
+		}
+	}
+	x.up.stop()
+	if uf := x.up.failed.Load(); uf != nil {
+		f = uf
+	}
+	if x.conn != nil {
+		x.conn.Close()
+		x.conn = nil
+	}
+	x.tried.Add(x.snap, x.index)
+	if f.class == classStale {
+		x.freshOnly = true
+	}
+	return f
+}
+
+// connect takes a pooled connection or dials.
+func (x *exchange) connect(ep *pool.Endpoint) *failure {
+	if !x.freshOnly {
+		x.conn = ep.Conns.Get(x.repeatable && x.up.repeatableSize())
+	}
+	if x.conn == nil {
+		var err error
+		if x.conn, err = ep.Conns.Dial(); err != nil {
+			x.conn = nil
+			x.target.Pool.ConnectFailed(ep)
+			return &failure{cause: dialCause(err), class: classUnsent, detail: err.Error()}
+		}
+		x.target.Pool.Connected(ep)
+	}
+	x.conn.Watcher = x
+	return nil
+}
+
+func dialCause(err error) Cause {
+	var ne net.Error
+	switch {
+	case errors.Is(err, syscall.ECONNREFUSED), errors.Is(err, syscall.ENOENT):
+		return CauseConnectRefused
+	case errors.As(err, &ne) && ne.Timeout():
+		return CauseConnectTimeout
+	}
+	return CauseConnectFailed
+}
+
+// sendRequest writes the head and what there is of the body in one piece.
+func (x *exchange) sendRequest(ep *pool.Endpoint) *failure {
+	x.out = x.appendRequestHead(x.out[:0], ep)
+	var f *failure
+	if x.out, f = x.up.appendReady(x.out); f != nil {
+		return f
+	}
+	if n, err := x.conn.Write(x.out); err != nil {
+		class := classUnsent
+		if n > 0 {
+			class = x.sentClass()
+		}
+		return x.resetFailure(class)
+	}
+	if !x.up.body.Done() {
+		x.up.launch(x.conn)
+	}
+	x.waitBy = 0
+	wait := x.responseTimeout()
+	if wait > 0 {
+		x.waitBy = now() + wait
+	} else {
+		wait = time.Hour
+	}
+	if err := x.conn.Arm(wait); err != nil {
+		return x.resetFailure(classPossible)
+	}
+	return nil
+}
+
+func (x *exchange) responseTimeout() time.Duration {
+	return x.snap.Endpoints[x.index].Conns.Options().ResponseTimeout
+}
+
+// sentClass is the class of a request that has been written and got no byte back.
+func (x *exchange) sentClass() retryClass {
+	if x.conn.Reused() {
+		return classStale
+	}
+	return classPossible
+}
+
+func (x *exchange) resetFailure(class retryClass) *failure {
+	f := &failure{cause: CauseReset, class: class}
+	if idle := x.conn.IdleFor(); x.conn.Reused() {
+		f.detail = fmt.Sprintf("the backend closed a connection that had been idle for %.1f s", idle.Seconds())
+		if limit := x.conn.SaidLimit(); limit > 0 {
+			f.detail += fmt.Sprintf("; its keep-alive timeout is %.0f s", limit.Seconds())
+		}
+	}
+	return f
+}
+
+// Tick decides whether to go on waiting for the backend; it is called while
+// nothing comes from it.
+func (x *exchange) Tick() (time.Duration, error) {
+	if x.up.failed.Load() != nil {
+		return 0, errUpload
+	}
+	at, by := now(), x.waitBy
+	if x.up.running && !x.begun && by > 0 {
+		// The wait for the response begins when the request has been sent.
+		by = 0
+		if sent := time.Duration(x.up.doneAt.Load()); sent > 0 {
+			by = sent + x.responseTimeout()
+		}
+	}
+	if by > 0 && at >= by {
+		return 0, errResponseTimeout
+	}
+	if x.c.gone() {
+		return 0, errClientGone
+	}
+	if by > 0 {
+		return by - at, nil
+	}
+	return time.Hour, nil
+}
+
+// readHead reads up to the final response's head and passes interim ones on.
+func (x *exchange) readHead() *failure {
+	for n := 0; ; n++ {
+		head, err := x.conn.Reader.Head(maxResponseHead)
+		if err == nil {
+			err = x.resp.Parse(head, string(x.req.Method) == "HEAD")
+		}
+		if err != nil {
+			return x.headFailure(err)
+		}
+		if !x.resp.Informational() {
+			break
+		}
+		if n == maxInformational {
+			return &failure{cause: CauseBadResponse, class: classPossible, detail: "more interim responses than the limit"}
+		}
+		if f := x.deliverInformational(); f != nil {
+			return f
+		}
+		x.conn.Reader.EndMessage()
+	}
+	if x.resp.Status == 101 && x.req.Upgrade == nil {
+		return &failure{cause: CauseBadResponse, class: classPossible, detail: "101 to a request that offered no upgrade"}
+	}
+	return nil
+}
+
+// headFailure says what went wrong before a response.
+func (x *exchange) headFailure(err error) *failure {
+	var we *wire.Error
+	switch {
+	case errors.Is(err, errClientGone):
+		return &failure{cause: CauseClientGone}
+	case errors.Is(err, errUpload):
+		return &failure{cause: CauseBodyTimeout} // replaced by the upload's own
+	case errors.Is(err, errResponseTimeout):
+		return &failure{cause: CauseResponseTimeout, class: classPossible}
+	case errors.Is(err, wire.ErrHeadTooLarge), errors.Is(err, wire.ErrTooManyFields):
+		return &failure{cause: CauseBadResponse, class: classPossible, detail: "the response head is larger than the limit"}
+	case errors.As(err, &we):
+		return &failure{cause: CauseBadResponse, class: classPossible, detail: we.Reason}
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		return &failure{cause: CauseReset, class: classPossible, detail: "the backend closed inside its response head"}
+	}
+	class := x.sentClass()
+	if x.conn.Reader.Buffered() > 0 || x.continued {
+		class = classPossible
+	}
+	return x.resetFailure(class)
+}
+
+// isRepeatable reports whether the request may reach backends more than once.
+func (x *exchange) isRepeatable() bool {
+	switch string(x.req.Method) {
+	case "GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE":
+		return true
+	}
+	if len(x.req.First(wire.KindIdempotencyKey)) > 0 {
+		return true
+	}
+	for _, m := range x.target.Retry.Methods {
+		if m == string(x.req.Method) {
+			return true
+		}
+	}
+	return false
+}
+
+// mayRetry decides by the class of a failure, what the pool repeats, and the
+// budget.
+func (x *exchange) mayRetry(f *failure) bool {
+	r := &x.target.Retry
+	if f.granted {
+		return true
+	}
+	if f.class == classNever || x.begun || x.attempts >= r.Attempts || !x.up.replayable() {
+		return false
+	}
+	switch f.cause {
+	case CauseConnectRefused, CauseConnectTimeout, CauseConnectFailed:
+		return r.Connect
+	case CauseReset:
+		if !r.Reset {
+			return false
+		}
+	case CauseResponseTimeout:
+		if !r.Timeout {
+			return false
+		}
+	case CauseBadResponse:
+		if !r.BadResponse {
+			return false
+		}
+	}
+	if f.class == classUnsent {
+		return true
+	}
+	return x.repeatable && x.target.Pool.MayRetry()
+}
+
+// retryStatus gives a response up for another attempt, if its status is to be
+// repeated and there is a backend that could do better.
+func (x *exchange) retryStatus() *failure {
+	r := &x.target.Retry
+	if len(r.Statuses) == 0 || !slices.Contains(r.Statuses, x.resp.Status) {
+		return nil
+	}
+	if x.attempts >= r.Attempts || !x.repeatable || x.up.running || !x.up.replayable() {
+		return nil
+	}
+	tried := x.tried
+	tried.Add(x.snap, x.index)
+	if x.snap.Pick(x.key, &tried) < 0 || !x.target.Pool.MayRetry() {
+		return nil
+	}
+	return &failure{cause: CauseBadResponse, class: classPossible, status: x.resp.Status, granted: true,
+		detail: "the backend answered with a status that is repeated"}
+}

@@ -1,0 +1,81 @@
+package proxy
+
+import "net/http"
+
+// Cause says why Steelyard made an error of its own. The list is closed: it is
+// the same in the response header, in logs and in the documentation.
+type Cause uint8
+
+// The causes, see docs/configuration.md for what to do about each.
+const (
+	CauseNone Cause = iota
+	CauseNoRoute
+	CauseNoBackend
+	CauseQueueFull
+	CauseQueueTimeout
+	CauseConnectRefused
+	CauseConnectTimeout
+	CauseConnectFailed
+	CauseReset
+	CauseResponseTimeout
+	CauseBadResponse
+	CauseTruncated
+	CauseBadRequest
+	CauseBodyTooLarge
+	CauseHeadTooLarge
+	CauseHeadTimeout
+	CauseBodyTimeout
+	CauseNotSupported
+	CauseClientGone
+	CauseInternal
+	causeCount
+)
+
+type causeInfo struct {
+	name   string
+	status int
+	hint   string
+}
+
+var causes = [causeCount]causeInfo{
+	CauseNone:            {"none", 0, ""},
+	CauseNoRoute:         {"no_route", 404, "no route matches this host and path"},
+	CauseNoBackend:       {"no_backend", 503, "no backend of the pool can take the request"},
+	CauseQueueFull:       {"queue_full", 503, "every backend is at its limit and the queue is full"},
+	CauseQueueTimeout:    {"queue_timeout", 503, "every backend was at its limit for as long as a request may wait"},
+	CauseConnectRefused:  {"connect_refused", 502, "the backend refuses connections; is the app running?"},
+	CauseConnectTimeout:  {"connect_timeout", 504, "the backend did not answer the connection in time"},
+	CauseConnectFailed:   {"connect_failed", 502, "the backend could not be connected to"},
+	CauseReset:           {"reset_before_response", 502, "the backend closed the connection before it answered"},
+	CauseResponseTimeout: {"response_timeout", 504, "the backend did not answer in time"},
+	CauseBadResponse:     {"bad_response", 502, "what the backend sent is not a valid HTTP/1.1 response"},
+	CauseTruncated:       {"response_truncated", 502, "the backend ended the response before it was complete"},
+	CauseBadRequest:      {"bad_request", 400, "the request is not valid HTTP/1.1"},
+	CauseBodyTooLarge:    {"body_too_large", 413, "the request body is larger than this listener accepts"},
+	CauseHeadTooLarge:    {"head_too_large", 431, "the request head is larger than this listener accepts"},
+	CauseHeadTimeout:     {"head_timeout", 408, "the request head did not arrive in time"},
+	CauseBodyTimeout:     {"body_timeout", 408, "the request body did not arrive in time"},
+	CauseNotSupported:    {"not_supported", 501, "this is not offered here"},
+	CauseClientGone:      {"client_gone", 499, "the client left before it was answered"},
+	CauseInternal:        {"internal", 500, "something went wrong in the balancer itself; its log says more"},
+}
+
+// String is the cause's name in headers, logs and metrics.
+func (c Cause) String() string { return causes[c].name }
+
+// Causes lists the names of all causes.
+func Causes() []string {
+	var names []string
+	for c := CauseNoRoute; c < causeCount; c++ {
+		names = append(names, c.String())
+	}
+	return names
+}
+
+// statusText is the reason phrase of a status.
+func statusText(status int) string {
+	if t := http.StatusText(status); t != "" {
+		return t
+	}
+	return "Unknown"
+}

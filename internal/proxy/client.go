@@ -1,0 +1,331 @@
+package proxy
+
+import (
+	"errors"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"sync/atomic"
+	"time"
+
+	"steelyard/internal/transport"
+	"steelyard/internal/wire"
+)
+
+// clientConn is a client's connection as fasthttp.Server sees it. It reads each
+// request head itself, strictly, and hands fasthttp that head without the
+// fields that frame a body: the body stays here, for the exchange to stream.
+// Responses are written by the exchange with send; what fasthttp writes behind
+// them is swallowed. It holds a read buffer only while a request is there.
+//
+// Everything but the marked fields belongs to the goroutine that serves the
+// connection, and to the upload while that one waits for it.
+type clientConn struct {
+	socket   transport.Socket
+	listener *Listener
+	rd       wire.Reader
+	req      wire.Request
+	head     []byte
+	feed     []span // parts of head that fasthttp has yet to read
+	phase    phase
+	started  time.Duration // when the first byte of the request was there
+	readBy   time.Duration // armed deadlines, on the package clock
+	writeBy  time.Duration
+	headRead int
+	closing  bool // no further request is read
+	linger   bool // let the client read the response before the connection goes
+	abort    bool // reset the connection, so that a broken response looks broken
+
+	peer      netip.Addr
+	peerPort  uint16
+	peerText  []byte
+	trusted   bool
+	trustedBy *Generation // for which trusted was found
+
+	// Shared with other goroutines.
+	state       atomic.Int32 // connBusy, connIdle or connReleased
+	closed      atomic.Bool
+	interrupted atomic.Bool
+	tunnel      atomic.Pointer[tunnel]
+}
+
+// The states of a connection that other goroutines care for.
+const (
+	connBusy     = iota // a request is being read or answered
+	connIdle            // waiting for the first byte of a request
+	connReleased        // was idle and has been told to go
+)
+
+type span struct{ from, to int }
+
+type phase uint8
+
+const (
+	phaseIdle phase = iota // before a request
+	phaseHead              // reading a head
+	phaseFed               // fasthttp reads the head
+	phaseBody              // the exchange has the request
+)
+
+// clockStart is the zero of the package's monotonic clock.
+var clockStart = time.Now()
+
+func now() time.Duration { return time.Since(clockStart) }
+
+func newClientConn(nc net.Conn, l *Listener) (*clientConn, error) {
+	c := &clientConn{listener: l}
+	if err := c.socket.Init(nc); err != nil {
+		return nil, err
+	}
+	c.rd.Reset((*netSide)(c))
+	if a, ok := nc.RemoteAddr().(*net.TCPAddr); ok {
+		ap := a.AddrPort()
+		c.peer, c.peerPort = ap.Addr().Unmap().WithZone(""), ap.Port()
+		c.peerText = c.peer.AppendTo(nil)
+	} else {
+		c.peerText = []byte("unknown") // RFC 7239, section 6.2
+	}
+	return c, nil
+}
+
+// netSide is the client's connection as the reader sees it: reads from the
+// network under the deadline of the phase.
+type netSide clientConn
+
+func (n *netSide) Read(p []byte) (int, error) {
+	c := (*clientConn)(n)
+	lim := c.listener.limits.Load()
+	switch c.phase {
+	case phaseHead:
+		// The first read finds its bytes waiting and needs no deadline.
+		if c.headRead > 0 {
+			if err := c.armRead(c.started+lim.HeaderTimeout, 0); err != nil {
+				return 0, err
+			}
+		}
+		c.headRead++
+	case phaseBody:
+		if err := c.armRead(now()+lim.BodyTimeout, lim.BodyTimeout/2); err != nil {
+			return 0, err
+		}
+	}
+	if c.interrupted.Load() {
+		return 0, os.ErrDeadlineExceeded
+	}
+	return c.socket.Read(p)
+}
+
+// armRead sets the read deadline, unless the one in force is at most slack
+// earlier: a deadline costs more than a look at it.
+func (c *clientConn) armRead(by, slack time.Duration) error {
+	if c.readBy <= by && c.readBy >= by-slack {
+		return nil
+	}
+	c.readBy = by
+	return c.socket.SetReadDeadline(clockStart.Add(by))
+}
+
+// Read hands fasthttp the next head.
+func (c *clientConn) Read(p []byte) (int, error) {
+	if len(c.feed) == 0 {
+		if c.phase == phaseFed {
+			return 0, io.ErrUnexpectedEOF
+		}
+		if err := c.nextHead(); err != nil {
+			return 0, io.EOF
+		}
+	}
+	s := &c.feed[0]
+	n := copy(p, c.head[s.from:s.to])
+	if s.from += n; s.from == s.to {
+		c.feed = c.feed[1:]
+	}
+	return n, nil
+}
+
+// nextHead waits for a request and reads its head. An error means that the
+// connection is to be closed; whatever was to be said has been said.
+func (c *clientConn) nextHead() error {
+	c.rd.EndMessage()
+	if c.closing {
+		return io.EOF
+	}
+	if err := c.waitRequest(); err != nil {
+		return err
+	}
+	c.started = now()
+	c.phase, c.headRead = phaseHead, 0
+	head, err := c.rd.Head(c.listener.limits.Load().MaxHeaderSize)
+	if err == nil {
+		c.head = head
+		err = c.req.Parse(head)
+	}
+	if err != nil {
+		c.refuseHead(err)
+		return err
+	}
+	c.phase = phaseFed
+	c.feed = c.feedSpans(c.feed[:0])
+	return nil
+}
+
+// waitRequest waits for the first byte of a request without holding a buffer.
+func (c *clientConn) waitRequest() error {
+	if c.rd.Buffered() > 0 {
+		return nil
+	}
+	c.phase = phaseIdle
+	c.rd.Release()
+	c.state.Store(connIdle)
+	idle := c.listener.limits.Load().IdleTimeout
+	if err := c.armRead(now()+idle, min(idle/4, time.Second)); err != nil {
+		return err
+	}
+	if c.interrupted.Load() {
+		return os.ErrDeadlineExceeded
+	}
+	if err := c.socket.WaitReadable(); err != nil {
+		return err
+	}
+	if !c.state.CompareAndSwap(connIdle, connBusy) {
+		// Released in the very moment a request came: it is served.
+		c.listener.mu.Lock()
+		c.resume()
+		c.state.Store(connBusy)
+		c.listener.mu.Unlock()
+	}
+	return nil
+}
+
+// feedSpans lists the parts of the head that fasthttp is to see: all but the
+// fields that would make it read a body or answer an expectation.
+func (c *clientConn) feedSpans(spans []span) []span {
+	from := 0
+	rest := c.req.Fields()
+	for i := range rest {
+		switch rest[i].Kind {
+		case wire.KindContentLength, wire.KindTransferEncoding, wire.KindExpect, wire.KindTrailer:
+			start, end := c.req.Offsets(i)
+			if start > from {
+				spans = append(spans, span{from, start})
+			}
+			from = end
+		}
+	}
+	return append(spans, span{from, len(c.head)})
+}
+
+// refuseHead answers a head that cannot be accepted.
+func (c *clientConn) refuseHead(err error) {
+	cause, detail := CauseBadRequest, err.Error()
+	status := 0
+	var we *wire.Error
+	switch {
+	case errors.Is(err, io.EOF), errors.Is(err, net.ErrClosed):
+		return
+	case errors.As(err, &we):
+		status = we.Status
+		switch we.Status {
+		case 431:
+			cause = CauseHeadTooLarge
+		case 501, 505:
+			cause = CauseNotSupported
+		}
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		cause, detail = CauseHeadTimeout, ""
+	default:
+		return // the client is gone
+	}
+	c.closing, c.linger = true, true
+	x := acquireExchange(c)
+	x.req = nil
+	x.answerCause(cause, status, detail)
+	x.release()
+}
+
+// Write swallows what fasthttp writes behind a response that has been sent.
+func (c *clientConn) Write(p []byte) (int, error) { return len(p), nil }
+
+// send writes a part of a response to the client. A client that takes nothing
+// for the write timeout, or a little less, is an error.
+func (c *clientConn) send(p []byte) error {
+	timeout := c.listener.limits.Load().WriteTimeout
+	if at := now(); c.writeBy < at+timeout/2 || c.writeBy > at+timeout {
+		c.writeBy = at + timeout
+		if err := c.socket.SetWriteDeadline(clockStart.Add(c.writeBy)); err != nil {
+			return err
+		}
+	}
+	_, err := c.socket.Conn.Write(p)
+	return err
+}
+
+// gone reports whether the client has closed its connection. A client that has
+// only ended its own direction looks the same and is taken for gone, as most
+// servers do.
+func (c *clientConn) gone() bool {
+	return c.socket.Peek() == transport.SocketClosed
+}
+
+// interrupt makes a read that waits, or comes next, return at once. It is for
+// other goroutines.
+func (c *clientConn) interrupt() {
+	c.interrupted.Store(true)
+	_ = c.socket.SetReadDeadline(time.Unix(1, 0))
+}
+
+// resume undoes interrupt.
+func (c *clientConn) resume() {
+	c.interrupted.Store(false)
+	c.readBy = 0
+}
+
+// How long a connection lingers: RFC 9112, section 9.6 wants the client to be
+// able to read the response before a reset destroys it.
+const (
+	lingerTime  = time.Second
+	lingerBytes = 1 << 20
+)
+
+// Close closes the connection as it has to be: abruptly, lingering, or simply.
+func (c *clientConn) Close() error {
+	if c.closed.Swap(true) {
+		return nil
+	}
+	switch {
+	case c.abort:
+		if tc, ok := c.socket.Conn.(*net.TCPConn); ok {
+			_ = tc.SetLinger(0)
+		}
+	case c.linger:
+		c.lingerUntilClosed()
+	}
+	c.rd.Release()
+	err := c.socket.Close()
+	c.listener.remove(c)
+	return err
+}
+
+func (c *clientConn) lingerUntilClosed() {
+	if c.socket.CloseWrite() != nil || c.socket.SetReadDeadline(time.Now().Add(lingerTime)) != nil {
+		return
+	}
+	b := wire.GetBuffer(wire.SmallBuffer)
+	defer b.Put()
+	for left := lingerBytes; left > 0; {
+		n, err := c.socket.Read(b.B)
+		if err != nil {
+			return
+		}
+		left -= n
+	}
+}
+
+// The rest of net.Conn. fasthttp sets no deadlines here; the phases do.
+
+func (c *clientConn) LocalAddr() net.Addr              { return c.socket.LocalAddr() }
+func (c *clientConn) RemoteAddr() net.Addr             { return c.socket.RemoteAddr() }
+func (c *clientConn) SetDeadline(time.Time) error      { return nil }
+func (c *clientConn) SetReadDeadline(time.Time) error  { return nil }
+func (c *clientConn) SetWriteDeadline(time.Time) error { return nil }

@@ -1,0 +1,265 @@
+package proxy
+
+import (
+	"errors"
+	"io"
+
+	"steelyard/internal/pool"
+	"steelyard/internal/wire"
+)
+
+// deliver streams the response, whose head is in x.resp, to the client and
+// settles both connections. Nothing can be repeated from here on.
+func (x *exchange) deliver(ep *pool.Endpoint) {
+	x.begun = true
+	if x.resp.Status == 101 {
+		x.upgrade()
+		return
+	}
+	c := x.c
+	if x.req.Expect && !x.continued && x.up.unread() {
+		// The client may or may not send its body now: what comes next on
+		// this connection cannot be known (RFC 9110, section 10.1.1).
+		c.closing = true
+	}
+	plain := x.req.Minor == 0 // no chunked coding for HTTP/1.0
+	chunked := !plain && (x.resp.Framing == wire.FramingChunked || x.resp.Framing == wire.FramingClose)
+	if plain && (x.resp.Framing == wire.FramingChunked || x.resp.Framing == wire.FramingClose) {
+		c.closing = true
+	}
+	x.bind()
+	x.out = x.appendResponseHead(x.out[:0], chunked)
+	whole := x.stream(chunked)
+	x.settle(ep, whole)
+}
+
+// settle decides what becomes of both connections after a response.
+func (x *exchange) settle(ep *pool.Endpoint, whole bool) {
+	sent := x.up.complete()
+	if !sent && whole && !x.c.closing {
+		sent = x.up.wait(graceForUpload)
+	}
+	if !sent {
+		x.up.stop()
+		x.c.closing, x.c.linger = true, true
+	}
+	conn := x.conn
+	x.conn = nil
+	if !whole || !sent || !x.resp.KeepAlive {
+		conn.Close()
+		return
+	}
+	conn.LearnKeepAlive(x.resp.KeepAliveSeconds)
+	conn.Reader.EndMessage()
+	ep.Conns.Put(conn)
+}
+
+// stream sends the head in x.out and the body behind it, and reports whether
+// the client got all of it. What the backend has flushed is never held back:
+// every read from it is followed by a write.
+func (x *exchange) stream(chunked bool) bool {
+	b := &x.body
+	b.Init(&x.conn.Reader, x.resp.Framing, x.resp.Length)
+	x.waitBy = 0
+	if !x.appendBuffered(chunked) {
+		return false
+	}
+	if err := x.c.send(x.out); err != nil {
+		return x.clientLost()
+	}
+	if b.Done() {
+		return true
+	}
+	b.Grow()
+	silence := x.snap.Endpoints[x.index].Conns.Options().BodyTimeout
+	for {
+		if silence > 0 {
+			x.waitBy = now() + silence
+			if x.conn.Arm(silence) != nil {
+				return x.backendLost(io.ErrUnexpectedEOF)
+			}
+		}
+		p, err := b.Next()
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			return x.backendLost(err)
+		}
+		if chunked {
+			if x.out = x.out[:0]; !x.appendChunks(p) {
+				return false
+			}
+			p = x.out
+		}
+		if err := x.c.send(p); err != nil {
+			return x.clientLost()
+		}
+		if chunked && x.endWritten() {
+			return true
+		}
+	}
+	if chunked {
+		x.out = wire.AppendLastChunk(x.out[:0], b.Trailers())
+		if err := x.c.send(x.out); err != nil {
+			return x.clientLost()
+		}
+	}
+	return true
+}
+
+// appendBuffered puts behind the head what came with it, so that a small
+// response leaves in one write.
+func (x *exchange) appendBuffered(chunked bool) bool {
+	b := &x.body
+	if chunked {
+		return x.appendChunks(nil)
+	}
+	for !b.Done() && len(x.out) < wire.LargeBuffer {
+		p, err := b.Ready()
+		if err != nil {
+			return x.backendLost(err)
+		}
+		if len(p) == 0 {
+			break
+		}
+		x.out = append(x.out, p...)
+	}
+	return true
+}
+
+// appendChunks appends p and all that is buffered behind it as chunks, with
+// the last one if the body ends there.
+func (x *exchange) appendChunks(p []byte) bool {
+	b := &x.body
+	for {
+		if len(p) > 0 {
+			x.out = wire.AppendChunk(x.out, p)
+		}
+		if b.Done() || len(x.out) >= wire.LargeBuffer {
+			break
+		}
+		var err error
+		if p, err = b.Ready(); err != nil {
+			// What came before the error is not sent either: the client sees
+			// a broken transfer in any case.
+			return x.backendLost(err)
+		}
+		if len(p) == 0 {
+			break
+		}
+	}
+	if b.Done() && x.resp.Framing == wire.FramingChunked {
+		x.out = wire.AppendLastChunk(x.out, b.Trailers())
+	}
+	return true
+}
+
+// endWritten reports whether appendChunks has seen the end of the body.
+func (x *exchange) endWritten() bool {
+	return x.body.Done() && x.resp.Framing == wire.FramingChunked
+}
+
+// clientLost ends a response that the client no longer takes.
+func (x *exchange) clientLost() bool {
+	x.report(CauseClientGone, "")
+	x.c.closing = true
+	return false
+}
+
+// backendLost ends a response that the backend has not finished. The client's
+// connection is reset, so that a part never looks like the whole.
+func (x *exchange) backendLost(err error) bool {
+	if errors.Is(err, errClientGone) {
+		return x.clientLost()
+	}
+	x.report(CauseTruncated, err.Error())
+	x.c.closing, x.c.abort = true, true
+	return false
+}
+
+// deliverInformational passes a 1xx response on (RFC 9110, section 15.2);
+// HTTP/1.0 clients do not know them.
+func (x *exchange) deliverInformational() *failure {
+	if x.req.Minor == 0 {
+		return nil
+	}
+	if x.resp.Status == 100 {
+		if x.continued {
+			return nil
+		}
+		x.continued = true
+	}
+	x.out = append(x.out[:0], "HTTP/1.1 "...)
+	x.out = append(x.out, x.resp.StatusText...)
+	x.out = append(x.out, '\r', '\n')
+	x.out = x.appendResponseFields(x.out, false)
+	x.out = append(x.out, '\r', '\n')
+	if err := x.c.send(x.out); err != nil {
+		return &failure{cause: CauseClientGone}
+	}
+	return nil
+}
+
+// appendResponseHead appends the head that the client gets: what the backend
+// sent, byte for byte, but for what belongs to the backend's connection.
+func (x *exchange) appendResponseHead(dst []byte, chunked bool) []byte {
+	dst = append(dst, "HTTP/1.1 "...)
+	dst = append(dst, x.resp.StatusText...)
+	dst = append(dst, '\r', '\n')
+	dst = x.appendResponseFields(dst, true)
+	if chunked && x.resp.Framing == wire.FramingClose {
+		dst = append(dst, "Transfer-Encoding: chunked\r\n"...)
+	}
+	dst = x.appendAffinity(dst)
+	dst = x.route.ResponseHeaders.Append(dst, x)
+	dst = x.appendConnection(dst)
+	return append(dst, '\r', '\n')
+}
+
+// appendConnection writes what the client has to know of this connection.
+func (x *exchange) appendConnection(dst []byte) []byte {
+	switch {
+	case x.resp.Status == 101:
+		dst = append(dst, "Connection: Upgrade\r\nUpgrade: "...)
+		dst = append(dst, x.resp.First(wire.KindUpgrade)...)
+		return append(dst, '\r', '\n')
+	case x.resp.Status == 426 && len(x.resp.First(wire.KindUpgrade)) > 0:
+		// RFC 9110, section 15.5.22: 426 says which protocols would do.
+		dst = append(dst, "Upgrade: "...)
+		dst = append(dst, x.resp.First(wire.KindUpgrade)...)
+		dst = append(dst, "\r\nConnection: upgrade"...)
+		if x.c.closing {
+			dst = append(dst, ", close"...)
+		}
+		return append(dst, '\r', '\n')
+	case x.c.closing:
+		return append(dst, "Connection: close\r\n"...)
+	case x.req.Minor == 0:
+		return append(dst, "Connection: keep-alive\r\n"...)
+	}
+	return dst
+}
+
+// appendResponseFields copies the backend's fields in runs of whole lines.
+func (x *exchange) appendResponseFields(dst []byte, final bool) []byte {
+	r := &x.resp
+	rewritten := final && !x.route.ResponseHeaders.Empty()
+	list := r.Fields()
+	from := 0
+	for i := range list {
+		drop := list[i].Hop
+		switch list[i].Kind {
+		case wire.KindTransferEncoding:
+			drop = x.req.Minor == 0 || r.Status < 200 || r.Status == 204
+		case wire.KindContentLength:
+			// RFC 9110, section 8.6: never in 1xx and 204.
+			drop = r.Status < 200 || r.Status == 204
+		}
+		if drop || rewritten && x.route.ResponseHeaders.Drops(r.Name(i)) {
+			dst = append(dst, r.Lines(from, i)...)
+			from = i + 1
+		}
+	}
+	return append(dst, r.Lines(from, len(list))...)
+}

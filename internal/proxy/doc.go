@@ -1,0 +1,8 @@
+// Package proxy is the request's path: match, pick, attempt, retry, stream,
+// account. A request enters as a fasthttp.RequestCtx whose connection is a
+// clientConn, which reads heads and bodies with package wire; the response
+// leaves through the same clientConn in the bytes the backend sent.
+//
+// It builds nothing: a Generation made of routes and pools is handed to it whole
+// and swapped by one atomic store.
+package proxy

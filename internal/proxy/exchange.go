@@ -1,0 +1,268 @@
+package proxy
+
+import (
+	"errors"
+	"sync"
+	"time"
+
+	"steelyard/internal/pool"
+	"steelyard/internal/router"
+	"steelyard/internal/transport"
+	"steelyard/internal/wire"
+)
+
+// exchange is one request and its response. It is pooled; its buffers keep
+// their size within bounds.
+type exchange struct {
+	p   *Proxy
+	c   *clientConn
+	req *wire.Request // nil while there is no valid head
+	gen *Generation
+
+	route  *Route
+	target *Target
+	snap   *pool.Snapshot
+	index  int // of the backend in snap, -1 if none
+	conn   *transport.Conn
+
+	match   router.Request
+	query   queryPeeker
+	key     uint64
+	tried   pool.Tried
+	affine  affinity
+	splitTo *Target // the branch of a split that a cookie has to name
+
+	attempts   int
+	repeatable bool // may be sent again although a backend may have seen it
+	freshOnly  bool // use no connection that was idle
+	continued  bool // 100 (Continue) has been passed on
+	begun      bool // the response has begun to reach the client
+
+	waitBy time.Duration // when waiting for the backend ends; 0: not at all
+	out    []byte        // what is sent next, to either side
+	resp   wire.Response
+	body   wire.Body // of the response
+	up     upload
+	id     [maxRequestID]byte
+	idLen  int
+}
+
+// maxKeptOut is the largest out buffer kept with a pooled exchange, in bytes.
+const maxKeptOut = 64 << 10
+
+var exchanges = sync.Pool{New: func() any {
+	x := &exchange{out: make([]byte, 0, wire.SmallBuffer)}
+	x.up.init()
+	return x
+}}
+
+func acquireExchange(c *clientConn) *exchange {
+	x := exchanges.Get().(*exchange)
+	x.c, x.p, x.req = c, c.listener.proxy, &c.req
+	x.gen = x.p.generation.Load()
+	x.index = -1
+	return x
+}
+
+// release forgets everything about the request.
+func (x *exchange) release() {
+	out := x.out[:0]
+	if cap(out) > maxKeptOut {
+		out = make([]byte, 0, wire.SmallBuffer)
+	}
+	x.up.reset()
+	x.p, x.c, x.req, x.gen = nil, nil, nil, nil
+	x.route, x.target, x.snap, x.conn, x.splitTo = nil, nil, nil, nil, nil
+	x.match = router.Request{}
+	x.query = queryPeeker{}
+	x.tried.Reset()
+	x.affine = affinity{}
+	x.attempts, x.idLen, x.waitBy = 0, 0, 0
+	x.repeatable, x.freshOnly, x.continued, x.begun = false, false, false, false
+	x.out = out
+	exchanges.Put(x)
+}
+
+// serve answers the request, one way or another.
+func (x *exchange) serve() {
+	c := x.c
+	if !x.req.KeepAlive || c.listener.draining.Load() {
+		c.closing = true
+	}
+	x.up.start(x)
+	if limit := c.listener.limits.Load().MaxBodySize; limit > 0 && x.req.Length > limit {
+		x.answerCause(CauseBodyTooLarge, 0, "")
+		return
+	}
+	x.match = router.Request{Host: x.req.Host, Path: x.req.Path, Method: x.req.Method, Header: x.req, Query: &x.query}
+	x.query.raw = x.req.Query
+	i := x.gen.Table.Match(&x.match)
+	if i < 0 {
+		x.answerCause(CauseNoRoute, 0, "")
+		return
+	}
+	x.route = x.gen.Routes[i]
+	switch {
+	case x.route.Redirect != nil:
+		x.answerRedirect(x.route.Redirect)
+	case x.route.Respond != nil:
+		x.answerFixed(x.route.Respond)
+	default:
+		x.forward()
+	}
+}
+
+// A failure is an attempt that did not give the client a response.
+type failure struct {
+	cause   Cause
+	class   retryClass
+	detail  string
+	status  int  // answered instead of the cause's own; 0: that one
+	granted bool // the retry has been allowed already
+}
+
+// retryClass says what a backend can know of a failed attempt.
+type retryClass uint8
+
+const (
+	classNever    retryClass = iota // never to be repeated
+	classUnsent                     // nothing of the request left this machine
+	classStale                      // sent on a reused connection that closed before one byte came
+	classPossible                   // possibly processed
+)
+
+// forward sends the request to a backend, and to another if that may help.
+func (x *exchange) forward() {
+	x.target = x.chooseTarget()
+	x.target.Pool.Stats.Requests.Add(1)
+	x.repeatable = x.isRepeatable()
+	x.key = x.hashKey()
+	x.snap = x.target.Pool.Snapshot()
+	x.up.keep(x.repeatable && x.target.Retry.Attempts > 1, x.target.Retry.BodyLimit)
+	var last *failure
+	for {
+		f := x.acquireBackend()
+		if f == nil {
+			f = x.attemptAndRelease()
+		} else if last != nil && f.cause == CauseNoBackend {
+			f = last // what happened to the attempts says more
+		}
+		if f == nil {
+			return
+		}
+		if !x.mayRetry(f) {
+			x.giveUp(f)
+			return
+		}
+		last = f
+		x.target.Pool.Stats.Retries.Add(1)
+	}
+}
+
+// attemptAndRelease counts the request out again when the attempt is over,
+// which is when the response has been streamed.
+func (x *exchange) attemptAndRelease() *failure {
+	snap, i := x.snap, x.index
+	defer x.target.Pool.Release(snap, i)
+	x.attempts++
+	x.target.Pool.Stats.Attempts.Add(1)
+	return x.attempt(snap.Endpoints[i])
+}
+
+// giveUp answers the client for a request that no backend answered.
+func (x *exchange) giveUp(f *failure) {
+	if f.cause == CauseClientGone {
+		x.report(f.cause, "")
+		x.c.closing = true
+		return
+	}
+	x.answerCause(f.cause, f.status, f.detail)
+}
+
+// acquireBackend finds a backend for the next attempt and counts the request
+// in on it.
+func (x *exchange) acquireBackend() *failure {
+	if !x.target.Pool.Crowded() {
+		if ok, f := x.tryAcquire(); ok || f != nil {
+			return f
+		}
+	}
+	return x.queue()
+}
+
+// tryAcquire reports true with a backend acquired, or a failure that waiting
+// would not mend; neither when waiting may help.
+func (x *exchange) tryAcquire() (bool, *failure) {
+	for {
+		i := x.choose()
+		if i < 0 {
+			if x.snap.Full(&x.tried) {
+				return false, nil
+			}
+			if x.freshOnly && x.attempts > 0 {
+				// The connection was stale, not the backend: with no other
+				// left, the same one gets a new connection.
+				x.tried.Reset()
+				if i = x.choose(); i < 0 {
+					return false, &failure{cause: CauseNoBackend}
+				}
+			} else {
+				return false, &failure{cause: CauseNoBackend}
+			}
+		}
+		if x.snap.Acquire(i) {
+			x.index = i
+			return true, nil
+		}
+	}
+}
+
+// queue waits for a backend to fall below its limit.
+func (x *exchange) queue() *failure {
+	p := x.target.Pool
+	w, first, err := p.Enqueue()
+	if err != nil {
+		return &failure{cause: CauseQueueFull}
+	}
+	defer p.Leave(w)
+	for {
+		if first {
+			if x.attempts == 0 { // tried knows backends by their index in snap
+				x.snap = p.Snapshot()
+			}
+			if ok, f := x.tryAcquire(); ok || f != nil {
+				return f
+			}
+		}
+		first = true
+		switch err := p.Wait(w, x.clientGone); {
+		case errors.Is(err, pool.ErrQueueTimeout):
+			return &failure{cause: CauseQueueTimeout}
+		case err != nil:
+			return &failure{cause: CauseClientGone}
+		}
+	}
+}
+
+var errClientGone = errors.New("the client left")
+
+func (x *exchange) clientGone() error {
+	if x.c.gone() {
+		return errClientGone
+	}
+	return nil
+}
+
+// afterPanic leaves nothing behind of an exchange that was interrupted.
+func (x *exchange) afterPanic() {
+	x.up.stop()
+	if x.conn != nil {
+		x.conn.Close()
+		x.conn = nil
+	}
+	if x.begun {
+		x.c.abort, x.c.closing = true, true
+		return
+	}
+	x.answerCause(CauseInternal, 0, "")
+}

@@ -1,0 +1,209 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/valyala/fasthttp"
+)
+
+const (
+	// idleGrace is how long connections without a request stay open when a
+	// listener stops, so that a request on its way still gets its answer.
+	idleGrace = time.Second
+	// backlogGrace is how long a stopping listener goes on accepting, so that
+	// connections already made are not reset.
+	backlogGrace = 50 * time.Millisecond
+	// maxAcceptPause bounds the wait after an error such as too many open files.
+	maxAcceptPause = 200 * time.Millisecond
+)
+
+// Listener serves the clients of one address.
+type Listener struct {
+	name   string
+	proxy  *Proxy
+	ln     net.Listener
+	server *fasthttp.Server
+	limits atomic.Pointer[Limits]
+
+	draining atomic.Bool
+	mu       sync.Mutex
+	conns    map[*clientConn]struct{}
+	served   chan struct{} // closed when Serve returned
+}
+
+// NewListener makes a listener on ln; Serve must be called.
+func (p *Proxy) NewListener(name string, ln net.Listener, lim Limits) *Listener {
+	l := &Listener{name: name, proxy: p, ln: ln, conns: map[*clientConn]struct{}{}, served: make(chan struct{})}
+	l.limits.Store(&lim)
+	l.server = &fasthttp.Server{
+		Handler: p.handle,
+		// What is left for fasthttp to refuse passed our own parser before, so
+		// this is rare; the answer still has to be ours.
+		ErrorHandler: p.handleError,
+		// Reading and writing bodies is done by the exchange, so fasthttp can
+		// give its buffers back while a request is served or awaited.
+		ReduceMemoryUsage:             true,
+		ReadBufferSize:                lim.MaxHeaderSize + 1,
+		DisableHeaderNamesNormalizing: true,
+		DisablePreParseMultipartForm:  true,
+		NoDefaultServerHeader:         true,
+		NoDefaultDate:                 true,
+		NoDefaultContentType:          true,
+		LazyRequestTime:               true,
+		Concurrency:                   1 << 20,
+		Logger:                        quietLogger{},
+		SecureErrorLogMessage:         true,
+	}
+	return l
+}
+
+// quietLogger drops fasthttp's own lines about connections that clients broke.
+type quietLogger struct{}
+
+func (quietLogger) Printf(string, ...any) {}
+
+// Name is the listener's name.
+func (l *Listener) Name() string { return l.name }
+
+// Addr is the address it listens on.
+func (l *Listener) Addr() net.Addr { return l.ln.Addr() }
+
+// Serve accepts connections until Shutdown.
+func (l *Listener) Serve() error {
+	defer close(l.served)
+	return l.server.Serve(acceptor{l})
+}
+
+// acceptor gives fasthttp our connections.
+type acceptor struct{ *Listener }
+
+func (a acceptor) Addr() net.Addr { return a.ln.Addr() }
+func (a acceptor) Close() error   { return nil }
+
+// Accept returns io.EOF when the listener stops.
+func (a acceptor) Accept() (net.Conn, error) {
+	pause := time.Duration(0)
+	for {
+		nc, err := a.ln.Accept()
+		if err == nil {
+			c, err := newClientConn(nc, a.Listener)
+			if err != nil {
+				_ = nc.Close()
+				continue
+			}
+			a.add(c)
+			return c, nil
+		}
+		if a.draining.Load() || errors.Is(err, net.ErrClosed) {
+			return nil, io.EOF
+		}
+		if pause == 0 {
+			slog.Error("cannot accept connections; serving those there are", "listener", a.name, "error", err)
+		}
+		pause = min(max(2*pause, 5*time.Millisecond), maxAcceptPause)
+		time.Sleep(pause)
+	}
+}
+
+func (l *Listener) add(c *clientConn) {
+	l.mu.Lock()
+	l.conns[c] = struct{}{}
+	l.mu.Unlock()
+}
+
+func (l *Listener) remove(c *clientConn) {
+	l.mu.Lock()
+	delete(l.conns, c)
+	l.mu.Unlock()
+}
+
+// Connections is the number of client connections.
+func (l *Listener) Connections() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.conns)
+}
+
+// Shutdown stops accepting, lets requests in flight finish, tells upgraded
+// connections to go away, and closes the rest when ctx ends. It returns how
+// many connections had to be cut.
+func (l *Listener) Shutdown(ctx context.Context) int {
+	l.stopAccepting()
+	began := time.Now()
+	ticker := time.NewTicker(10 * time.Millisecond)
+	defer ticker.Stop()
+	for {
+		left := l.release(time.Since(began) >= idleGrace)
+		if left == 0 {
+			return 0
+		}
+		select {
+		case <-ctx.Done():
+			return l.cut()
+		case <-ticker.C:
+		}
+	}
+}
+
+func (l *Listener) stopAccepting() {
+	l.draining.Store(true)
+	if d, ok := l.ln.(interface{ SetDeadline(time.Time) error }); ok {
+		_ = d.SetDeadline(time.Now().Add(backlogGrace))
+		<-l.served
+	}
+	_ = l.ln.Close()
+	<-l.served
+}
+
+// release lets go of connections that have nothing in flight.
+func (l *Listener) release(idleToo bool) (left int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for c := range l.conns {
+		if t := c.tunnel.Load(); t != nil {
+			t.goAway()
+		} else if idleToo && c.state.CompareAndSwap(connIdle, connReleased) {
+			c.interrupt()
+		}
+	}
+	return len(l.conns)
+}
+
+// cut closes all connections at once.
+func (l *Listener) cut() int {
+	l.mu.Lock()
+	n := len(l.conns)
+	for c := range l.conns {
+		_ = c.socket.Close()
+	}
+	l.mu.Unlock()
+	for deadline := time.Now().Add(time.Second); l.Connections() > 0 && time.Now().Before(deadline); {
+		time.Sleep(time.Millisecond)
+	}
+	return n
+}
+
+// Listen opens the socket of an address, host:port or unix:/path. A stale
+// socket file that nobody listens on is replaced.
+func Listen(address string) (net.Listener, error) {
+	path, ok := cutUnix(address)
+	if !ok {
+		return net.Listen("tcp", address)
+	}
+	if fi, err := os.Stat(path); err == nil && fi.Mode()&os.ModeSocket != 0 {
+		if nc, err := net.Dial("unix", path); err == nil {
+			_ = nc.Close()
+		} else if err := os.Remove(path); err != nil {
+			return nil, err
+		}
+	}
+	return net.Listen("unix", path)
+}

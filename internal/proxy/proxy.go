@@ -1,0 +1,77 @@
+package proxy
+
+import (
+	"log/slog"
+	"runtime/debug"
+	"strings"
+	"sync/atomic"
+
+	"github.com/valyala/fasthttp"
+)
+
+// Proxy serves requests by the generation in force.
+type Proxy struct {
+	generation atomic.Pointer[Generation]
+	reports    reporter
+	// Errors counts the errors Steelyard made, by cause.
+	errors [causeCount]atomic.Int64
+}
+
+// New makes a proxy that serves g.
+func New(g *Generation) *Proxy {
+	p := &Proxy{}
+	p.generation.Store(g)
+	return p
+}
+
+// SetGeneration swaps the generation; requests under way keep theirs.
+func (p *Proxy) SetGeneration(g *Generation) { p.generation.Store(g) }
+
+// Errors returns how many errors of each cause were made.
+func (p *Proxy) Errors() map[string]int64 {
+	m := map[string]int64{}
+	for c := CauseNoRoute; c < causeCount; c++ {
+		if n := p.errors[c].Load(); n > 0 {
+			m[c.String()] = n
+		}
+	}
+	return m
+}
+
+// handle is the way of every request.
+func (p *Proxy) handle(ctx *fasthttp.RequestCtx) {
+	c := ctx.Conn().(*clientConn)
+	c.phase = phaseBody
+	x := acquireExchange(c)
+	defer p.finish(ctx, c, x)
+	x.serve()
+}
+
+// finish ends an exchange whatever happened in it. fasthttp then writes a
+// response nobody sees and, if the connection is to be closed, closes it.
+func (p *Proxy) finish(ctx *fasthttp.RequestCtx, c *clientConn, x *exchange) {
+	if r := recover(); r != nil {
+		slog.Error("a request failed inside the balancer", "panic", r, "stack", string(debug.Stack()))
+		x.afterPanic()
+	}
+	x.release()
+	ctx.Response.SkipBody = true
+	if c.closing {
+		ctx.SetConnectionClose()
+	}
+}
+
+// handleError answers what fasthttp refuses although our parser took it.
+func (p *Proxy) handleError(ctx *fasthttp.RequestCtx, err error) {
+	c, ok := ctx.Conn().(*clientConn)
+	if !ok || c.phase != phaseFed {
+		return
+	}
+	c.closing, c.linger = true, true
+	x := acquireExchange(c)
+	x.answerCause(CauseBadRequest, 0, err.Error())
+	x.release()
+}
+
+// cutUnix takes the path out of unix:/path.
+func cutUnix(address string) (string, bool) { return strings.CutPrefix(address, "unix:") }

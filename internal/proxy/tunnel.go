@@ -1,0 +1,260 @@
+package proxy
+
+import (
+	"errors"
+	"io"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"steelyard/internal/transport"
+	"steelyard/internal/wire"
+)
+
+const (
+	// statusGoingAway is the WebSocket close status of a server that stops.
+	statusGoingAway = 1001
+	// closeHandshake bounds the wait for the peers after a Close frame, or
+	// after one peer of a WebSocket ended its direction.
+	closeHandshake = 3 * time.Second
+)
+
+// tunnel carries an upgraded connection, both ways at once, until both ends
+// have ended. It holds buffers only while there are bytes.
+type tunnel struct {
+	websocket bool
+	idle      time.Duration // silence both ways that ends it; 0: none
+	client    direction     // client to backend
+	backend   direction     // backend to client
+	lastUsed  atomic.Int64  // on the package clock
+	leaving   atomic.Bool
+	endBy     atomic.Int64 // when the tunnel ends whatever happens; 0: not set
+}
+
+// direction is one way through a tunnel.
+type direction struct {
+	t      *tunnel
+	from   *transport.Socket
+	to     *transport.Socket
+	toPeer bool // towards a server, so frames are masked
+	early  *wire.Reader
+	frames wsFrames
+	mu     sync.Mutex // guards deadlines of from against goAway
+	said   bool       // our Close frame has been sent this way
+}
+
+// upgrade passes 101 (Switching Protocols) on and then bytes both ways.
+func (x *exchange) upgrade() {
+	c, conn := x.c, x.conn
+	x.conn = nil
+	c.closing = true
+	x.bind()
+	x.out = x.appendResponseHead(x.out[:0], false)
+	if err := c.send(x.out); err != nil {
+		x.clientLost()
+		conn.Close()
+		return
+	}
+	t := &tunnel{idle: c.listener.limits.Load().UpgradeTimeout}
+	t.websocket = wire.EqualFold(x.resp.First(wire.KindUpgrade), "websocket")
+	t.client = direction{t: t, from: &c.socket, to: &conn.Socket, toPeer: true, early: &c.rd}
+	t.backend = direction{t: t, from: &conn.Socket, to: &c.socket, early: &conn.Reader}
+	t.touch()
+	_ = c.socket.SetDeadline(time.Time{})
+	_ = conn.Socket.SetDeadline(time.Time{})
+	c.tunnel.Store(t)
+	if c.listener.draining.Load() {
+		t.goAway()
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		t.client.run()
+	}()
+	t.backend.run()
+	<-done
+	c.tunnel.Store(nil)
+	conn.Close()
+}
+
+func (t *tunnel) touch() { t.lastUsed.Store(int64(now())) }
+
+// goAway tells both ends of a WebSocket that the connection ends; others are
+// left to end by themselves. It may be called more than once.
+func (t *tunnel) goAway() {
+	if !t.websocket || t.leaving.Swap(true) {
+		return
+	}
+	t.endWithin(closeHandshake)
+	t.client.wake()
+	t.backend.wake()
+}
+
+// endWithin bounds the rest of the tunnel's life.
+func (t *tunnel) endWithin(d time.Duration) {
+	by := int64(now() + d)
+	if old := t.endBy.Load(); old == 0 || by < old {
+		t.endBy.CompareAndSwap(old, by)
+	}
+}
+
+func (d *direction) wake() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	_ = d.from.SetReadDeadline(time.Unix(1, 0))
+}
+
+// arm sets how long the next wait may last; a wake-up that came first stays.
+func (d *direction) arm() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.t.leaving.Load() && !d.said {
+		return
+	}
+	by := time.Duration(0)
+	if d.t.idle > 0 {
+		by = time.Duration(d.t.lastUsed.Load()) + d.t.idle
+	}
+	if end := time.Duration(d.t.endBy.Load()); end > 0 && (by == 0 || end < by) {
+		by = end
+	}
+	if by == 0 {
+		_ = d.from.SetReadDeadline(time.Time{})
+		return
+	}
+	_ = d.from.SetReadDeadline(clockStart.Add(by))
+}
+
+// run copies until the direction ends, and then ends it for the receiver.
+func (d *direction) run() {
+	err := d.copy()
+	if err == nil {
+		// An end of the stream is passed on; the other direction may go on.
+		_ = d.to.CloseWrite()
+		if d.t.websocket {
+			d.t.endWithin(closeHandshake)
+			d.t.other(d).wake()
+		}
+		return
+	}
+	// Everything else ends the tunnel: both reads return.
+	d.t.endWithin(0)
+	_ = d.to.SetDeadline(time.Unix(1, 0))
+	_ = d.from.SetDeadline(time.Unix(1, 0))
+}
+
+func (t *tunnel) other(d *direction) *direction {
+	if d == &t.client {
+		return &t.backend
+	}
+	return &t.client
+}
+
+var errTunnelEnds = errors.New("the tunnel ends")
+
+// copy returns nil at the end of the stream.
+func (d *direction) copy() error {
+	if p := d.early.Bytes(); len(p) > 0 {
+		if err := d.pass(p); err != nil {
+			return err
+		}
+	}
+	d.early.Release()
+	for {
+		d.arm()
+		err := d.from.WaitReadable()
+		if err == nil {
+			err = d.read()
+		}
+		switch {
+		case err == io.EOF:
+			return nil
+		case errors.Is(err, os.ErrDeadlineExceeded):
+			if err := d.onDeadline(); err != nil {
+				return err
+			}
+		case err != nil:
+			return err
+		}
+	}
+}
+
+// read takes what is there and passes it on.
+func (d *direction) read() error {
+	buf := wire.GetBuffer(wire.LargeBuffer)
+	defer buf.Put()
+	n, err := d.from.Conn.Read(buf.B)
+	if n > 0 {
+		d.t.touch()
+		if err := d.pass(buf.B[:n]); err != nil {
+			return err
+		}
+	}
+	return err
+}
+
+// pass sends p on, or drops it when a Close frame of ours was the last.
+func (d *direction) pass(p []byte) error {
+	if d.said {
+		return nil
+	}
+	if d.t.websocket {
+		d.frames.feed(p)
+	}
+	if err := d.to.SetWriteDeadline(time.Now().Add(tunnelStall)); err != nil {
+		return err
+	}
+	if _, err := d.to.Conn.Write(p); err != nil {
+		return err
+	}
+	return d.sayGoingAway()
+}
+
+// tunnelStall ends a tunnel whose receiver takes nothing for so long.
+const tunnelStall = time.Minute
+
+// onDeadline decides what a wake-up or the end of a wait means.
+func (d *direction) onDeadline() error {
+	t := d.t
+	if end := time.Duration(t.endBy.Load()); end > 0 && now() >= end {
+		return errTunnelEnds
+	}
+	if t.leaving.Load() {
+		return d.sayGoingAway()
+	}
+	if t.idle > 0 && now() >= time.Duration(t.lastUsed.Load())+t.idle {
+		if !t.websocket {
+			return errTunnelEnds
+		}
+		t.goAway()
+	}
+	return nil
+}
+
+// sayGoingAway sends a Close frame once the direction stands between frames.
+func (d *direction) sayGoingAway() error {
+	if !d.t.leaving.Load() || d.said {
+		return nil
+	}
+	if d.frames.done {
+		d.markSaid()
+		return nil
+	}
+	if !d.frames.boundary() {
+		// In the middle of a frame: wait for its rest.
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		return d.from.SetReadDeadline(clockStart.Add(time.Duration(d.t.endBy.Load())))
+	}
+	d.markSaid()
+	_ = d.to.SetWriteDeadline(time.Now().Add(closeHandshake))
+	_, err := d.to.Conn.Write(appendClose(nil, statusGoingAway, d.toPeer))
+	return err
+}
+
+func (d *direction) markSaid() {
+	d.mu.Lock()
+	d.said = true
+	d.mu.Unlock()
+}

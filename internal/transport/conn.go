@@ -1,0 +1,148 @@
+package transport
+
+import (
+	"errors"
+	"net"
+	"os"
+	"time"
+
+	"steelyard/internal/wire"
+)
+
+// Durations of the deadline housekeeping. A waiting read wakes up every tick to
+// ask its Watcher whether waiting is still worth it; deadlines are renewed only
+// when less than the slack is left, so that busy connections seldom pay for one.
+const (
+	tick       = 600 * time.Millisecond
+	tickSlack  = 250 * time.Millisecond
+	writeStall = 60 * time.Second
+	writeSlack = 30 * time.Second
+)
+
+// A Watcher decides whether to go on waiting for a backend. Tick is called on
+// the reading goroutine at least every 600 ms while nothing arrives; it returns
+// how long to wait before it is asked again at the latest, or an error, which
+// ends the read.
+type Watcher interface {
+	Tick() (next time.Duration, err error)
+}
+
+// Conn is one connection to a backend. It is owned by one exchange at a time.
+type Conn struct {
+	Socket Socket
+
+	// Reader buffers what the backend sends.
+	Reader wire.Reader
+	// Watcher is asked while a read waits; it is set for each exchange.
+	Watcher Watcher
+
+	endpoint  *Endpoint
+	readBy    time.Duration // armed read deadline, on the package clock
+	writeBy   time.Duration // armed write deadline
+	lastUsed  time.Duration
+	seenAlive time.Duration // when a check last found the connection open
+	idleLimit time.Duration // from Keep-Alive: timeout=N; 0 if not said
+	saidLimit time.Duration
+	idleFor   time.Duration
+	uses      int
+}
+
+// clockStart is the zero of the package's monotonic clock.
+var clockStart = time.Now()
+
+func now() time.Duration { return time.Since(clockStart) }
+
+func newConn(nc net.Conn, e *Endpoint) (*Conn, error) {
+	c := &Conn{endpoint: e}
+	if err := c.Socket.Init(nc); err != nil {
+		return nil, err
+	}
+	c.Reader.Reset(c)
+	return c, nil
+}
+
+// Reused reports whether the connection has carried an exchange before.
+func (c *Conn) Reused() bool { return c.uses > 1 }
+
+// IdleFor is how long the connection was unused before this exchange.
+func (c *Conn) IdleFor() time.Duration { return c.idleFor }
+
+// SaidLimit is the idle limit that the backend announced, 0 if none.
+func (c *Conn) SaidLimit() time.Duration { return c.saidLimit }
+
+// Arm bounds the time until a waiting read asks the Watcher first; the Watcher
+// is asked at least every 600 ms after that.
+func (c *Conn) Arm(d time.Duration) error {
+	at := now()
+	want := at + min(d, tick)
+	if c.readBy <= want && c.readBy >= at+min(d, tickSlack) {
+		return nil
+	}
+	c.readBy = want
+	return c.Socket.SetReadDeadline(clockStart.Add(want))
+}
+
+// Read reads from the backend; while nothing comes the Watcher is asked.
+func (c *Conn) Read(p []byte) (int, error) {
+	for {
+		n, err := c.Socket.Read(p)
+		if n > 0 || err == nil || !errors.Is(err, os.ErrDeadlineExceeded) {
+			return n, err
+		}
+		if c.Watcher == nil {
+			return 0, err
+		}
+		next, err := c.Watcher.Tick()
+		if err != nil {
+			return 0, err
+		}
+		if err := c.Arm(next); err != nil {
+			return 0, err
+		}
+	}
+}
+
+// Write writes all of p. A backend that takes nothing for 30 to 60 s is an error.
+func (c *Conn) Write(p []byte) (int, error) {
+	if at := now(); c.writeBy < at+writeSlack {
+		c.writeBy = at + writeStall
+		if err := c.Socket.SetWriteDeadline(clockStart.Add(c.writeBy)); err != nil {
+			return 0, err
+		}
+	}
+	return c.Socket.Write(p)
+}
+
+// Interrupt makes reads and writes that wait, now or later, return at once, and
+// may be called from another goroutine. The connection must then be closed.
+func (c *Conn) Interrupt() { _ = c.Socket.SetDeadline(time.Unix(1, 0)) }
+
+// Close closes the connection and gives its buffer back. It must not be called
+// while another goroutine reads from it.
+func (c *Conn) Close() {
+	c.Reader.Release()
+	c.endpoint.open.Add(-1)
+	_ = c.Socket.Close()
+}
+
+// LearnKeepAlive notes what the backend's Keep-Alive field said; 0 is nothing.
+func (c *Conn) LearnKeepAlive(seconds int) {
+	if seconds > 0 {
+		c.saidLimit = time.Duration(seconds) * time.Second
+		c.idleLimit = safeIdle(c.saidLimit)
+	}
+}
+
+// safeIdle is how long a connection is trusted whose backend closes it after
+// being idle for limit: a second less, or half of a short limit, so that a
+// request is never on its way when the backend closes.
+func safeIdle(limit time.Duration) time.Duration {
+	return limit - min(time.Second, limit/2)
+}
+
+func (c *Conn) knownLimit() time.Duration {
+	if c.idleLimit > 0 {
+		return c.idleLimit
+	}
+	return c.endpoint.learnedLimit(now())
+}

@@ -1,0 +1,238 @@
+package transport
+
+import (
+	"context"
+	"net"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	// cautiousIdle is how long an idle connection is trusted with a request
+	// that could not be repeated, while nothing is known of the backend's own
+	// limit.
+	cautiousIdle = 400 * time.Millisecond
+	// learnFrom is the youngest age at which a close by the backend is taken
+	// for its idle limit; a younger one is rather a crash or a restart.
+	learnFrom = 500 * time.Millisecond
+	// learnedFor is how long a limit learned from a close is believed.
+	learnedFor = 5 * time.Minute
+	// sweepBatch bounds how many connections are looked at under the lock.
+	sweepBatch = 16
+)
+
+// Endpoint keeps the connections to one backend. It outlives configurations:
+// a reload that leaves the backend alone leaves its connections alone.
+type Endpoint struct {
+	network, address string
+	opts             atomic.Pointer[Options]
+	open             atomic.Int64
+	dials            atomic.Int64
+
+	mu     sync.Mutex
+	idle   []*Conn // the last one was used last
+	closed bool
+
+	learned   atomic.Int64 // idle limit shown by closes, in ns; 0 unknown
+	learnedAt atomic.Int64
+}
+
+// NewEndpoint makes an endpoint for host:port or unix:/path.
+func NewEndpoint(address string, o Options) *Endpoint {
+	e := &Endpoint{network: "tcp", address: address}
+	if path, ok := strings.CutPrefix(address, "unix:"); ok {
+		e.network, e.address = "unix", path
+	}
+	e.SetOptions(o)
+	return e
+}
+
+// SetOptions replaces the options; connections that exist follow them.
+func (e *Endpoint) SetOptions(o Options) { e.opts.Store(&o) }
+
+// Options returns the options in force.
+func (e *Endpoint) Options() *Options { return e.opts.Load() }
+
+// Open is the number of connections that exist, in use or idle.
+func (e *Endpoint) Open() int64 { return e.open.Load() }
+
+// Dials is the number of connections ever made.
+func (e *Endpoint) Dials() int64 { return e.dials.Load() }
+
+// Idle is the number of connections waiting to be used.
+func (e *Endpoint) Idle() int {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return len(e.idle)
+}
+
+// Get takes the idle connection used last, or nil if there is none that can be
+// trusted. repeatable says that the request may be sent again if the connection
+// turns out to be closed; one that may not gets only a connection that is
+// surely open.
+func (e *Endpoint) Get(repeatable bool) *Conn {
+	for {
+		c := e.pop()
+		if c == nil {
+			return nil
+		}
+		at := now()
+		age := at - c.lastUsed
+		limit := c.knownLimit()
+		if age >= e.opts.Load().IdleTimeout || limit > 0 && age >= limit {
+			c.Close()
+			continue
+		}
+		if limit == 0 && !repeatable && age >= cautiousIdle {
+			e.push(c)
+			return nil
+		}
+		if c.Socket.Peek() != SocketQuiet {
+			e.learn(c, at)
+			c.Close()
+			continue
+		}
+		c.uses++
+		c.idleFor = age
+		return c
+	}
+}
+
+func (e *Endpoint) pop() *Conn {
+	e.mu.Lock()
+	n := len(e.idle) - 1
+	if n < 0 {
+		e.mu.Unlock()
+		return nil
+	}
+	c := e.idle[n]
+	e.idle[n] = nil
+	e.idle = e.idle[:n]
+	e.mu.Unlock()
+	return c
+}
+
+// push adds an idle connection, or closes it when there are enough.
+func (e *Endpoint) push(c *Conn) {
+	limit := e.opts.Load().MaxIdle
+	e.mu.Lock()
+	full := e.closed || len(e.idle) >= limit
+	if !full {
+		e.idle = append(e.idle, c)
+	}
+	e.mu.Unlock()
+	if full {
+		c.Close()
+	}
+}
+
+// Put gives a connection back after an exchange that ended cleanly. Bytes that
+// are left unread belong to nobody: such a connection is closed.
+func (e *Endpoint) Put(c *Conn) {
+	if c.Reader.Buffered() > 0 {
+		c.Close()
+		return
+	}
+	c.Reader.Release()
+	c.Watcher = nil
+	c.lastUsed = now()
+	c.seenAlive = c.lastUsed
+	e.push(c)
+}
+
+// Dial makes a new connection within the connect timeout.
+func (e *Endpoint) Dial() (*Conn, error) {
+	d := net.Dialer{Timeout: e.opts.Load().ConnectTimeout, KeepAlive: 15 * time.Second}
+	nc, err := d.DialContext(context.Background(), e.network, e.address)
+	if err != nil {
+		return nil, err
+	}
+	c, err := newConn(nc, e)
+	if err != nil {
+		_ = nc.Close()
+		return nil, err
+	}
+	e.open.Add(1)
+	e.dials.Add(1)
+	c.uses = 1
+	return c, nil
+}
+
+// Sweep closes idle connections that are too old or were closed by the backend,
+// oldest first, and learns from the latter. It is to be called a few times a
+// second while the endpoint is in use.
+func (e *Endpoint) Sweep() {
+	for from := 0; ; from += sweepBatch {
+		dead, more := e.sweepBatch(from)
+		for _, c := range dead {
+			c.Close()
+		}
+		from -= len(dead)
+		if !more {
+			return
+		}
+	}
+}
+
+func (e *Endpoint) sweepBatch(from int) (dead []*Conn, more bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	to := min(from+sweepBatch, len(e.idle))
+	if from >= to {
+		return nil, false
+	}
+	at := now()
+	timeout := e.opts.Load().IdleTimeout
+	kept := e.idle[from:from]
+	for _, c := range e.idle[from:to] {
+		limit := c.knownLimit()
+		age := at - c.lastUsed
+		switch {
+		case age >= timeout || limit > 0 && age >= limit:
+			dead = append(dead, c)
+		case c.Socket.Peek() != SocketQuiet:
+			e.learn(c, at)
+			dead = append(dead, c)
+		default:
+			c.seenAlive = at
+			kept = append(kept, c)
+		}
+	}
+	rest := append(e.idle[:from+len(kept)], e.idle[to:]...)
+	clear(e.idle[len(rest):])
+	e.idle = rest
+	return dead, from+len(kept) < len(e.idle)
+}
+
+// learn takes the age at which an idle connection was last seen open for the
+// backend's idle limit, when the backend did not say one.
+func (e *Endpoint) learn(c *Conn, at time.Duration) {
+	if c.idleLimit > 0 || at-c.lastUsed < learnFrom {
+		return
+	}
+	limit := max(c.seenAlive-c.lastUsed, learnFrom)
+	e.learned.Store(int64(limit - limit/4))
+	e.learnedAt.Store(int64(at))
+}
+
+func (e *Endpoint) learnedLimit(at time.Duration) time.Duration {
+	l := e.learned.Load()
+	if l == 0 || at-time.Duration(e.learnedAt.Load()) > learnedFor {
+		return 0
+	}
+	return time.Duration(l)
+}
+
+// Close closes the idle connections; those in use are closed when they are
+// given back.
+func (e *Endpoint) Close() {
+	e.mu.Lock()
+	idle := e.idle
+	e.idle, e.closed = nil, true
+	e.mu.Unlock()
+	for _, c := range idle {
+		c.Close()
+	}
+}
