@@ -16,7 +16,9 @@ import (
 
 // Node.js closes a connection that was idle for its keepAliveTimeout, here 1 s.
 // Fifty clients ask at the same moment, wait about as long, and ask again, so
-// that every connection in the pool is at the edge of its life each time.
+// that every connection in the pool is at the edge of its life each time. In
+// every other round the event loop is busy around that moment, so that requests
+// are already on a connection when it is closed.
 func TestRequestsThatRaceTheKeepAliveTimeoutAllSucceed(t *testing.T) {
 	for _, c := range []struct{ name, header string }{
 		{"announced in Keep-Alive", "on"},
@@ -34,7 +36,7 @@ pools:
   web: {backends: [%s]}
 `, app.Address))
 			client := harness.Client(t)
-			posted := race(t, client, s.URL, clients, rounds)
+			posted := race(t, app, client, s.URL, clients, rounds)
 			counts := map[string]int{}
 			app.IDs(t, counts)
 			for _, id := range posted {
@@ -51,11 +53,12 @@ pools:
 
 // race lets clients send requests in rounds, half of them GET and half POST,
 // each 980 to 1020 ms after the round before has ended. It returns the ids of the POSTs.
-func race(t *testing.T, client *http.Client, url string, clients, rounds int) (posted []string) {
+func race(t *testing.T, app *harness.Node, client *http.Client, url string, clients, rounds int) (posted []string) {
 	t.Helper()
+	direct := harness.Client(t)
+	var wg sync.WaitGroup
 	for round := range rounds {
 		gap := 980*time.Millisecond + rand.N(40*time.Millisecond)
-		var wg sync.WaitGroup
 		for n := range clients {
 			method, id := "GET", ""
 			if (n+round)%2 == 0 {
@@ -73,7 +76,16 @@ func race(t *testing.T, client *http.Client, url string, clients, rounds int) (p
 			})
 		}
 		wg.Wait()
-		time.Sleep(gap) // The gap is what this test is about.
+		// The gap is what this test is about.
+		const busy = 30 * time.Millisecond
+		time.Sleep(gap - busy/2)
+		if round%2 == 0 {
+			wg.Go(func() {
+				// Nobody waits for the answer: that it keeps the process busy is enough.
+				_, _, _ = harness.Do(direct, "GET", fmt.Sprintf("http://%s/_block?ms=%d", app.Address, busy.Milliseconds()), "")
+			})
+		}
+		time.Sleep(busy / 2)
 	}
 	return posted
 }

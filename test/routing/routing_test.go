@@ -123,7 +123,7 @@ listeners: {web: {address: "LISTEN"}}
 routes:
   - {match: {path: /strip/*}, pool: web, rewrite: {strip_prefix: /strip}}
   - {match: {path: /v1/*}, pool: web, rewrite: {replace_prefix: {from: /v1, to: /api/one}}}
-  - {match: {path: /users/*}, pool: web, rewrite: {regex: {from: "^/users/([0-9]+)$", to: "/u?id=$1"}}}
+  - {match: {path: /users/*}, pool: web, rewrite: {regex: {from: "^/users/([0-9]+)$", to: "/u/$1/profile"}}}
   - {match: {path: /host}, pool: web, host: backend}
   - {match: {path: /fixed}, pool: web, host: inner.test}
   - match: {path: /*}
@@ -148,6 +148,8 @@ pools:
 		"/strip/a?q=1": "GET /a?q=1 HTTP/1.1",
 		"/strip":       "GET / HTTP/1.1",
 		"/v1/a%20b?q":  "GET /api/one/a%20b?q HTTP/1.1",
+		"/users/12?q":  "GET /u/12/profile?q HTTP/1.1",
+		"/users/x":     "GET /users/x HTTP/1.1",
 		"/plain?q":     "GET /plain?q HTTP/1.1",
 	} {
 		if _, seen := ask(path, ""); len(seen) < 2 || seen[1] != want {

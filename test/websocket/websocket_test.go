@@ -81,8 +81,9 @@ func TestCloseCodesArriveOnTheOtherSide(t *testing.T) {
 		if code, _, err := c.ReadClose(); err != nil || code != 4002 {
 			t.Errorf("the answer to the close was %d, %v", code, err)
 		}
+		c.End(t, 2*time.Second) // The server ends the connection first (RFC 6455, section 7.1.1).
+		c.Close()
 		awaitClose(t, node, 4002, "done here")
-		c.End(t, 2*time.Second)
 	})
 
 	t.Run("a client that vanishes is a 1006", func(t *testing.T) {

@@ -71,6 +71,11 @@ const routes = {
     await new Promise((release) => held.push(release));
     res.end(name);
   },
+  // Keeps the whole process busy, as heavy work on the event loop does.
+  '/_block'(req, res, q) {
+    for (const end = performance.now() + Number(q.get('ms')); performance.now() < end;);
+    res.end('0');
+  },
   '/_release': (req, res) => res.end(`${held.splice(0).map((release) => release()).length}`),
 
   // Sends a little every now and then, with or without a known length:
