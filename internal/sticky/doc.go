@@ -15,8 +15,11 @@
 // from its backend TTL after its first request, in the middle of its work. A
 // request does not tell how old its cookie is, so there is no cheaper moment.
 // Session cookies live as long as the browser does and are not sent again: a
-// Set-Cookie costs some 60 bytes and keeps shared caches from storing the
-// response (RFC 9111, section 7.3).
+// Set-Cookie costs some 60 bytes, and it does not belong on a response that a
+// shared cache may store. By itself it does not inhibit caching (RFC 9111,
+// section 7.3): a cache in front of Steelyard either refuses such responses or
+// hands one client's binding to others, unless the application says
+// Cache-Control: private.
 //
 // # Tables
 //
