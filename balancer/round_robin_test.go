@@ -125,10 +125,11 @@ func nginxOrder(weights []int) []int {
 // than one request in a hundred by that.
 func TestRoundRobinScheduleIsBounded(t *testing.T) {
 	r := rand.New(rand.NewPCG(7, 8))
-	mixed := make([]int, 3000)
-	for i := range mixed {
-		mixed[i] = 1 + r.IntN(MaxWeight)
+	many := make([]int, 10_000)
+	for i := range many {
+		many[i] = 1 + r.IntN(MaxWeight)
 	}
+	mixed := many[:3000]
 	for _, c := range []struct {
 		name    string
 		weights []int
@@ -138,7 +139,8 @@ func TestRoundRobinScheduleIsBounded(t *testing.T) {
 		{"common divisor", append(repeat(100, 60_000), repeat(100, 20_000)...), 400},
 		{"two that fit", []int{MaxWeight, MaxWeight - 1}, 2*MaxWeight - 1},
 		{"three that do not", []int{MaxWeight, MaxWeight - 1, 1}, minScheduleLimit + 3},
-		{"mixed", mixed, 3000*scheduleLimitPerOf + 3000},
+		{"mixed", mixed, minScheduleLimit + 3000},
+		{"many mixed", many, 10_000*scheduleLimitPerMember + 10_000},
 		{"many light ones", append(repeat(50, MaxWeight), repeat(1000, 1)...), minScheduleLimit + 1050},
 	} {
 		t.Run(c.name, func(t *testing.T) {
