@@ -131,8 +131,7 @@ func (d *draft) checkLoops(w *walker) {
 		for _, b := range p.backends {
 			host, port, _ := net.SplitHostPort(b.Address)
 			for _, l := range byPort[port] {
-				listen, _, _ := net.SplitHostPort(l.Address)
-				if b.Address == l.Address || isLoopback(host) && covers(listen, host) {
+				if b.Address == l.Address || isLoopback(host) && overlap(b.Address, l.Address) {
 					w.warnf(b.at, "this is listener %s (line %d) itself; requests would go in a circle", l.Name, l.at.line)
 				}
 			}

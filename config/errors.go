@@ -76,31 +76,45 @@ func someOf(words []string) string {
 }
 
 // nearest returns the word that was probably meant by got: one that differs in
-// case or separators only, or else the closest by edit distance, when it is
-// close enough to be a slip. Empty when there is none.
+// case or separators only or is the beginning of it, or else the closest by
+// edit distance when that is close enough to be a slip, or else our word for
+// that of another balancer. Empty when there is none.
 func nearest(got string, words []string) string {
 	const longest = 64 // bounds the work for hostile files
 	if got == "" || len(got) > longest {
 		return ""
 	}
 	best, bestDist := "", max(1, len(got)/3)+1
+	folded := fold(got)
 	for _, w := range words {
-		if fold(w) == fold(got) {
+		if f := fold(w); f == folded || len(got) > 3 && strings.HasPrefix(f, folded) {
 			return w
 		}
-		if len(w) > longest {
+		if len(w) > longest || len(w)-len(got) >= bestDist || len(got)-len(w) >= bestDist {
 			continue
 		}
 		if d := editDistance(strings.ToLower(got), strings.ToLower(w)); d < bestDist {
 			best, bestDist = w, d
 		}
 	}
+	if best == "" {
+		for _, w := range otherWords[fold(got)] {
+			if slices.Contains(words, w) {
+				return w
+			}
+		}
+	}
 	return best
 }
 
-// fold drops what people vary without noticing: case, '_' , '-' and spaces.
+// fold drops what people vary without noticing: case, '_', '-' and spaces.
 func fold(s string) string {
-	return strings.ToLower(strings.NewReplacer("_", "", "-", "", " ", "").Replace(s))
+	return strings.ToLower(strings.Map(func(r rune) rune {
+		if r == '_' || r == '-' || r == ' ' {
+			return -1
+		}
+		return r
+	}, s))
 }
 
 // editDistance counts insertions, deletions, replacements and swaps of

@@ -1,7 +1,6 @@
 package config
 
 import (
-	"errors"
 	"fmt"
 	"regexp"
 	"strings"
@@ -60,7 +59,7 @@ func scalar[V any](typ, allowed string, parse func(string) (V, *wrong), show fun
 
 // list is a sequence of k.
 func list[V any](k kind[V]) kind[[]V] {
-	l := kind[[]V]{typ: "list of " + strings.Replace(k.typ, "mapping", "mappings", 1), allowed: k.allowed, show: showList[V]}
+	l := kind[[]V]{typ: "list of " + strings.Replace(k.typ, "mapping", "mappings", 1), allowed: "a list; each item " + k.allowed, show: showList[V]}
 	l.read = func(w *walker, v value, to *[]V) bool {
 		switch {
 		case v.node.Kind != yamlSequence && isNull(v.node):
@@ -115,7 +114,7 @@ func showList[V any](vs []V) string {
 func oneOrMore[V any](k kind[V]) kind[[]V] {
 	l := list(k)
 	many := l.read
-	l.typ = k.typ + ", or a list of them"
+	l.typ, l.allowed = k.typ+", or a list of them", k.allowed
 	l.read = func(w *walker, v value, to *[]V) bool {
 		if v.node.Kind == yamlSequence {
 			return many(w, v, to)
@@ -196,19 +195,17 @@ func faults(err error) []fault {
 	if err == nil {
 		return nil
 	}
-	var many interface{ Unwrap() []error }
-	if errors.As(err, &many) {
+	switch e := err.(type) { // not errors.As: what wraps several has words of its own
+	case interface{ Unwrap() []error }:
 		var all []fault
-		for _, e := range many.Unwrap() {
-			all = append(all, faults(e)...)
+		for _, one := range e.Unwrap() {
+			all = append(all, faults(one)...)
 		}
 		return all
+	case *balancer.OptionError:
+		return []fault{{e.Option, e.Problem}}
 	}
-	var option *balancer.OptionError
-	if errors.As(err, &option) {
-		return []fault{{option.Option, option.Problem}}
-	}
-	return []fault{{"", packagePrefix.ReplaceAllString(strings.ReplaceAll(err.Error(), "\n", " "), "")}}
+	return []fault{{"", packagePrefix.ReplaceAllString(strings.ReplaceAll(err.Error(), "\n", "; "), "")}}
 }
 
 var packagePrefix = regexp.MustCompile(`^(balancer|router|rewrite|sticky|transport): `)

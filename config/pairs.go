@@ -67,7 +67,7 @@ func pairs[V any](types, allowed string, build func(name, val string) V, check f
 		typ: "mapping of " + types, allowed: allowed,
 		read: func(w *walker, v value, to *[]V) bool {
 			if v.node.Kind != yamlMapping {
-				w.fail(v, Error{Msg: "is " + kindName(v.node) + ", not a mapping", Allowed: allowed})
+				w.fail(v, Error{Msg: "is " + kindName(v.node) + ", not a mapping", Allowed: "a mapping of " + types})
 				return false
 			}
 			*to = nil

@@ -174,8 +174,11 @@ func parseDuration(s string) (time.Duration, *wrong) {
 		sum += n * float64(durationUnits[m[2]])
 		rest = rest[len(m[0]):]
 	}
-	if s == "" || sum > math.MaxInt64/2 {
+	switch {
+	case s == "":
 		return 0, badDuration(s)
+	case sum > math.MaxInt64/2:
+		return 0, &wrong{msg: clip(s) + " is too long"}
 	}
 	return time.Duration(math.Round(sum)), nil
 }
@@ -204,7 +207,7 @@ func showDuration(d time.Duration) string {
 	if d > day && d%day == 0 {
 		return strconv.FormatInt(int64(d/day), 10) + "d"
 	}
-	s := d.String()
+	s := strings.Replace(d.String(), "µ", "u", 1)
 	if strings.HasSuffix(s, "m0s") {
 		s = strings.TrimSuffix(s, "0s")
 	}

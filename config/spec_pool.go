@@ -1,6 +1,7 @@
 package config
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -208,11 +209,8 @@ func retryMapping() mapping[Retry] {
 			if !isText(v.node) {
 				return false
 			}
-			if v.node.Value == "off" {
-				r.Attempts = 1
-				return true
-			}
-			return attempts.read(w, v, &r.Attempts) || true
+			readAttempts(w, v, attempts, r)
+			return true
 		},
 		fields: []field[Retry]{
 			key("attempts", attempts, func(r *Retry) *int { return &r.Attempts },
@@ -226,6 +224,20 @@ func retryMapping() mapping[Retry] {
 			key("methods", oneOrMore(methods), func(r *Retry) *[]string { return &r.Methods },
 				"Methods that are repeated although they may not be idempotent.").defaults("none"),
 		},
+	}
+}
+
+// readAttempts reads the short form of retry.
+func readAttempts(w *walker, v value, attempts kind[int], r *Retry) {
+	const allowed = "off, a number of attempts, or a mapping"
+	switch text, ok := w.text(v, allowed); {
+	case !ok:
+	case text == "off":
+		r.Attempts = 1
+	case slices.Contains([]string{"false", "no", "never", "none", "0"}, text):
+		w.fail(v, Error{Msg: fmt.Sprintf("unknown value %q", text), Allowed: allowed, Suggest: "off"})
+	default:
+		attempts.read(w, v, &r.Attempts)
 	}
 }
 
@@ -244,7 +256,7 @@ func queueMapping() mapping[Queue] {
 				"Longest wait; after it the answer is 503."),
 		},
 		check: func(w *walker, s section, q *Queue) {
-			if s.has("timeout") && s.good("size") && q.Size == 0 {
+			if s.has("timeout") && s.good("size", "timeout") && q.Size == 0 {
 				w.failf(s.at["timeout"], "has no effect without a size")
 			}
 		},

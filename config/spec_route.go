@@ -259,7 +259,13 @@ func headerMap() kind[map[string]string] {
 				return false
 			}
 			*to = make(map[string]string, len(got))
+			seen := map[string]bool{}
 			for _, p := range got {
+				if seen[strings.ToLower(p[0])] {
+					w.failf(v, "the header %s is named twice", p[0])
+					return false
+				}
+				seen[strings.ToLower(p[0])] = true
 				(*to)[p[0]] = p[1]
 			}
 			return true

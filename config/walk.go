@@ -18,8 +18,8 @@ type walker struct {
 	// left is how many more values may be visited. Aliases let a small file
 	// stand for an enormous one; this bounds the work.
 	left int
-	// searches is how many more times a nearest name is looked for.
-	searches int
+	// compares is how many more names are compared to find a nearest one.
+	compares int
 }
 
 // value is a node in its place: aliases are followed, but the position is where
@@ -31,13 +31,13 @@ type value struct {
 }
 
 // maxAliased is how many values aliases may add to those a file spells out.
-const maxAliased = 1_000_000
+const maxAliased = 250_000
 
 // maxMergeDepth bounds << in <<, and finds the mapping that merges itself.
 const maxMergeDepth = 16
 
 func newWalker(file string, env func(string) (string, bool), root *yaml.Node) *walker {
-	return &walker{file: file, env: env, left: 2*countNodes(root) + maxAliased, searches: 1000}
+	return &walker{file: file, env: env, left: 2*countNodes(root) + maxAliased, compares: 200_000}
 }
 
 func countNodes(n *yaml.Node) int {
@@ -72,10 +72,9 @@ func (w *walker) warnf(v value, format string, args ...any) {
 
 // near is nearest with a bound on how often one file may ask.
 func (w *walker) near(got string, words []string) string {
-	if w.searches <= 0 {
+	if w.compares -= len(words); w.compares < 0 {
 		return ""
 	}
-	w.searches--
 	return nearest(got, words)
 }
 
@@ -86,7 +85,7 @@ func (w *walker) spend(v value, n int) bool {
 		return false
 	}
 	if w.left -= n; w.left < 0 {
-		w.failf(v, "the aliases and lists up to here stand for more than a million values; what comes after is not read")
+		w.failf(v, "the aliases up to here stand for %d values more than the file spells out; what comes after is not read", maxAliased)
 		return false
 	}
 	return true

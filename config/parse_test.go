@@ -1,0 +1,174 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// TestErrorsOfTheIssue maps each error that was asked for to a file that shows
+// it and a piece of the message.
+func TestErrorsOfTheIssue(t *testing.T) {
+	cases := []struct{ promise, file, message string }{
+		{"every error in one run", "many_at_once", "24:48: pools.api.retry.body_limit"},
+		{"what is allowed", "type_number", "; allowed: 0 to 65535"},
+		{"nearest key", "unknown_key_top", `did you mean "listeners"?`},
+		{"unknown keys", "unknown_key_nested", `unknown key "wieght"`},
+		{"keys of later versions", "unknown_key_of_later_versions", `does not have "check"`},
+		{"duplicate keys, with the line of the first", "duplicate_key", `"max_connections" stands already in line 6`},
+		{"wrong types", "type_wrong_kind", "is a list, not a mapping"},
+		{"bad durations", "duration", `did you mean "75s"?`},
+		{"bad sizes", "size", `did you mean "32KiB"?`},
+		{"bad percentages", "percentage", `did you mean "20%"?`},
+		{"bad booleans", "type_boolean", `did you mean "true"?`},
+		{"bad addresses", "address_of_backend", `is a URL, not an address`},
+		{"bad listener addresses", "address_of_listener", `did you mean ":8080"?`},
+		{"bad networks", "trusted_proxies", `did you mean "10.0.0.0/8"?`},
+		{"pools that do not exist", "pool_that_does_not_exist", `there is no pool "wbe"; allowed: web, canary; did you mean "web"?`},
+		{"a split with an unknown pool", "pool_that_does_not_exist", `split[1].pool: there is no pool "canry"`},
+		{"a route that can never match, with the other's line", "route_that_never_matches", `can never match: route "everything" in line 4`},
+		{"two listeners on one address", "listeners_on_one_address", "0.0.0.0:80 and :80 of listener a (line 2)"},
+		{"weights below 0", "weight_below_zero", "-1 is too small"},
+		{"weights too high", "weight_below_zero", "65536 is too large"},
+		{"weights all zero", "weight_all_zero", "pools.a.backends: every weight is 0"},
+		{"weights all zero in a split", "weight_all_zero", "split.to: every weight is 0"},
+		{"sticky against the policy", "sticky_contradicts_policy", "contradicts policy consistent_hash"},
+		{"all backends backup", "backends_all_backup", "every backend is a backup"},
+		{"a pool without backends", "pool_without_backends", "a pool needs a backend"},
+		{"duplicate backends", "backend_twice", "127.0.0.1:3001 stands already in line 6"},
+		{"a queue that would never be used", "queue", "would never be used"},
+		{"no listeners", "file_without_listeners_and_routes", "there is no listener"},
+		{"no routes", "file_without_listeners_and_routes", "there is no route"},
+		{"more than one action", "route_with_two_actions", "cannot stand beside pool"},
+		{"no action", "route_without_action", "exactly one of pool, split, redirect, respond"},
+		{"redirect status", "redirect", "allowed: 301, 302, 303, 307, 308"},
+		{"environment unset", "environment_unset", "NO_SUCH_HOST is not set"},
+		{"syntax", "syntax_unclosed_bracket", ":5:5: this is not YAML"},
+		{"several documents", "file_two_documents", "one document in a file"},
+		{"an empty file shows an example", "file_empty", minimalExample},
+		{"merge of a wrong type", "merge_of_text", "<< merges"},
+	}
+	for _, c := range cases {
+		t.Run(c.promise, func(t *testing.T) {
+			_, err := parseFile(t, filepath.Join("testdata", "bad", c.file+".yaml"))
+			if err == nil || !strings.Contains(err.Error(), c.message) {
+				t.Errorf("no %q in\n%v", c.message, err)
+			}
+		})
+	}
+}
+
+func TestMinimalExampleOfTheMessageWorks(t *testing.T) {
+	if c, err := Parse("minimal", []byte(minimalExample), testEnv); err != nil || len(c.Warnings) > 0 {
+		t.Errorf("%v, %v", err, c)
+	}
+}
+
+func TestLoad(t *testing.T) {
+	t.Setenv("STEELYARD_TEST_PORT", "3777")
+	path := filepath.Join(t.TempDir(), "steelyard.yaml")
+	text := `{listeners: {web: ":8080"}, routes: [{pool: web}], pools: {web: {backends: "127.0.0.1:${STEELYARD_TEST_PORT}"}}}`
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c, err := Load(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := c.Pools[0].Backends[0].Address; got != "127.0.0.1:3777" {
+		t.Errorf("backend %s, want the port of the environment", got)
+	}
+	if _, err := Load(path + ".none"); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("a file that is not there: %v", err)
+	}
+	if err := os.WriteFile(path, []byte("a: 1"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var es Errors
+	if _, err := Load(path); !errors.As(err, &es) || es[0].File != path {
+		t.Errorf("want Errors that name %s, got %v", path, err)
+	}
+}
+
+// hostile are small files that stand for enormous ones.
+func hostile() map[string]string {
+	const head = "listeners: {web: \":8080\"}\nroutes: [{pool: p}]\n"
+	merges := "x-0: &m0 {a: 1}\n"
+	for i := 1; i < 15; i++ {
+		merges += fmt.Sprintf("x-%d: &m%d {<<: [%s]}\n", i, i, strings.TrimSuffix(strings.Repeat(fmt.Sprintf("*m%d, ", i-1), 20), ", "))
+	}
+	pools := head + "x-b: &b [" + strings.Repeat("127.0.0.1:1, ", 5000) + "]\npools:\n"
+	for i := range 5000 {
+		pools += fmt.Sprintf("  p%d: {backends: *b}\n", i)
+	}
+	hosts, refs := "", ""
+	for i := range 2000 {
+		hosts += fmt.Sprintf("h%d.example, ", i)
+		refs += fmt.Sprintf("  - {match: {path: /%d}, pool: nopool%d}\n", i, i)
+	}
+	many := ""
+	for i := range 2000 {
+		many += fmt.Sprintf("  somepool%d: {backends: 127.0.0.1:1}\n", i)
+	}
+	return map[string]string{
+		"merges of merges":      merges + head + "pools: {p: {<<: *m14, backends: 127.0.0.1:1}}\n",
+		"a list used often":     pools,
+		"hosts times paths":     "listeners: {web: \":8080\"}\nroutes: [{match: {host: [" + hosts + "], path: [" + strings.ReplaceAll(strings.ReplaceAll(hosts, "h", "/h"), ".example", "") + "]}, respond: 200}]\n",
+		"a cycle":               head + "pools: &p {p: *p}\n",
+		"a cycle of lists":      head + "pools: {p: {backends: &b [*b, *b]}}\n",
+		"deep nesting":          head + "pools: " + strings.Repeat("{a: ", 5000) + "1" + strings.Repeat("}", 5000) + "\n",
+		"many misspelt names":   "listeners: {web: \":8080\"}\nroutes:\n" + refs + "pools:\n" + many,
+		"a long key":            head + "pools: {" + strings.Repeat("a", 100000) + ": 1}\n",
+		"many misspelt keys":    head + "pools: {p: {backends: 127.0.0.1:1}}\n" + strings.ReplaceAll(strings.ReplaceAll(many, "  some", "x"), "{backends: 127.0.0.1:1}", "1"),
+		"unclosed and large":    head + "pools: {p: [" + strings.Repeat("a,\n", 20000),
+		"larger than the bound": strings.Repeat("#", maxFileSize+1),
+	}
+}
+
+func TestHostileFilesAreBounded(t *testing.T) {
+	for name, text := range hostile() {
+		t.Run(name, func(t *testing.T) {
+			start := time.Now()
+			_, err := Parse("hostile", []byte(text), testEnv)
+			if err == nil {
+				t.Error("accepted")
+			}
+			var es Errors
+			if !errors.As(err, &es) {
+				t.Fatalf("error is %T", err)
+			}
+			if took := time.Since(start); took > 20*time.Second {
+				t.Errorf("took %v", took)
+			} else {
+				t.Logf("%v for %d bytes, %d errors, the first: %.200s", took, len(text), len(es), es[0].Error())
+			}
+		})
+	}
+}
+
+// A route table of the size the router is built for must load in no time.
+func TestLargeFile(t *testing.T) {
+	var b strings.Builder
+	b.WriteString("listeners: {web: \":8080\"}\nroutes:\n")
+	for i := range 10000 {
+		fmt.Fprintf(&b, "  - {match: {host: h%d.example.com, path: /v%d/*}, pool: p%d}\n", i, i, i%500)
+	}
+	b.WriteString("pools:\n")
+	for i := range 500 {
+		fmt.Fprintf(&b, "  p%d: {backends: [127.0.0.1:%d, 127.0.0.2:%d]}\n", i, i+1, i+1)
+	}
+	start := time.Now()
+	c, err := Parse("large", []byte(b.String()), testEnv)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(c.Routes) != 10000 || len(c.Pools) != 500 {
+		t.Errorf("%d routes and %d pools", len(c.Routes), len(c.Pools))
+	}
+	t.Logf("%v", time.Since(start))
+}
