@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"regexp"
 	"strings"
 
 	"gopkg.in/yaml.v3"
@@ -92,13 +93,17 @@ func parseAll(data []byte) error {
 	}
 }
 
+// lineBreak is what ends a line for the YAML package, which counts the lines of
+// all other errors.
+var lineBreak = regexp.MustCompile("\r\n|[\r\n\u0085\u2028\u2029]")
+
 // lineStarts lists the offsets at which the lines of data begin; there is
-// always one. A file that ends in a newline has no line after it.
+// always one. A file that ends in a line break has no line after it.
 func lineStarts(data []byte) []int {
 	starts := []int{0}
-	for i, c := range data {
-		if c == '\n' && i+1 < len(data) {
-			starts = append(starts, i+1)
+	for _, at := range lineBreak.FindAllIndex(data, -1) {
+		if at[1] < len(data) {
+			starts = append(starts, at[1])
 		}
 	}
 	return starts
