@@ -37,18 +37,14 @@ func (d *draft) build(w *walker, root section) *Config {
 	return c
 }
 
-// checkPresence notes parts without which nothing would work.
+// checkPresence notes parts that are there and empty, without which nothing
+// would work.
 func (d *draft) checkPresence(w *walker, root section) {
-	if !root.has("listeners") || len(d.listeners) == 0 && isEmptyCollection(root.where("listeners")) {
-		w.fail(root.where("listeners"), Error{Msg: "there is no listener, so nobody could connect", Allowed: `for example listeners: {web: ":8080"}`})
+	for name, msg := range map[string]string{"listeners": noListener, "routes": noRoute} {
+		if v, ok := root.at[name]; ok && v.node.Kind != yamlScalar && len(v.node.Content) == 0 {
+			w.failf(v, "%s", msg)
+		}
 	}
-	if !root.has("routes") || len(d.routes) == 0 && isEmptyCollection(root.where("routes")) {
-		w.fail(root.where("routes"), Error{Msg: "there is no route, so every request would be answered 404", Allowed: "for example routes: [{pool: web}]"})
-	}
-}
-
-func isEmptyCollection(v value) bool {
-	return (v.node.Kind == yamlMapping || v.node.Kind == yamlSequence) && len(v.node.Content) == 0
 }
 
 // checkListeners finds listeners of which only one could be opened.
@@ -188,6 +184,12 @@ func (r *routeDraft) expanded(host, path string) Route {
 		if path == "" {
 			out.Name += "/*"
 		}
+		out.Name = strings.Map(func(r rune) rune {
+			if hasControl(string(r)) { // a regular expression may hold one
+				return ' '
+			}
+			return r
+		}, out.Name)
 	}
 	return out
 }

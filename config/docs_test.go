@@ -83,9 +83,12 @@ func keyTable(root string, roots []string) string {
 			continue
 		}
 		def, allowed := k.Default, k.Allowed
-		if k.Required {
+		switch {
+		case k.Required:
 			def = "**required**"
-		} else {
+		case def == "" && strings.HasPrefix(k.Type, "mapping"):
+			def = "see its keys"
+		default:
 			def = escape(def)
 		}
 		if strings.Contains(allowed, "mapping with ") {

@@ -150,7 +150,7 @@ func optional[V any](k kind[V]) kind[*V] {
 // named is a mapping whose keys are names that the file chooses; set stores the
 // name and place of an element. The order of the file is kept.
 func named[V any](noun string, k kind[V], set func(to *V, name string, at value)) kind[[]V] {
-	n := kind[[]V]{typ: "mapping of " + noun + "s by name", allowed: k.allowed}
+	n := kind[[]V]{typ: "mapping of " + noun + "s by name", allowed: "names, each with " + k.allowed}
 	n.read = func(w *walker, v value, to *[]V) bool {
 		if v.node.Kind != yamlMapping {
 			w.fail(v, Error{Msg: "is " + kindName(v.node) + ", not a mapping", Allowed: "the names of " + noun + "s, each with its settings"})

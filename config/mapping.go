@@ -11,6 +11,7 @@ import (
 const (
 	yamlMapping  = yaml.MappingNode
 	yamlSequence = yaml.SequenceNode
+	yamlScalar   = yaml.ScalarNode
 )
 
 // mapping declares one mapping of the file: its keys, stored in a T. It is the
@@ -42,7 +43,7 @@ type field[T any] struct {
 	name, doc    string
 	typ, allowed string
 	def          string // overrides show
-	required     bool
+	required     string // what is wrong when it is absent; empty for an optional key
 	read         func(w *walker, v value, to *T) bool
 	show         func(def *T) string
 	keys         func(path string, def *T) []Key
@@ -62,8 +63,11 @@ func key[T, V any](name string, k kind[V], place func(*T) *V, doc string) field[
 }
 
 // needed marks a key that must be there.
-func (f field[T]) needed() field[T] {
-	f.required = true
+func (f field[T]) needed() field[T] { return f.neededFor("is missing") }
+
+// neededFor is needed with another word on what its absence means.
+func (f field[T]) neededFor(why string) field[T] {
+	f.required = why
 	return f
 }
 
@@ -188,8 +192,8 @@ func (m mapping[T]) readKeys(w *walker, v value, to *T) section {
 		s.failed[e.name()] = !m.fields[i].read(w, val, to) || !m.tryAlone(w, val, m.fields[i])
 	}
 	for _, f := range m.fields {
-		if f.required && !s.has(f.name) && !s.meant[f.name] {
-			w.fail(s.where(f.name), Error{Msg: "is missing", Allowed: f.allowed})
+		if f.required != "" && !s.has(f.name) && !s.meant[f.name] {
+			w.fail(s.where(f.name), Error{Msg: f.required, Allowed: f.allowed})
 		}
 	}
 	m.finish(w, s, to, w.failed() == before)
@@ -262,11 +266,11 @@ func (m mapping[T]) unknown(w *walker, at value) string {
 func (m mapping[T]) keys(path string, def *T) []Key {
 	var all []Key
 	for _, f := range m.fields {
-		k := Key{Path: f.name, Type: f.typ, Allowed: f.allowed, Default: f.def, Doc: f.doc, Required: f.required}
+		k := Key{Path: f.name, Type: f.typ, Allowed: f.allowed, Default: f.def, Doc: f.doc, Required: f.required != ""}
 		if path != "" {
 			k.Path = path + "." + f.name
 		}
-		if k.Default == "" && f.show != nil && !f.required {
+		if k.Default == "" && f.show != nil && !k.Required {
 			k.Default = f.show(def)
 		}
 		all = append(all, k)

@@ -175,3 +175,16 @@ func TestNearest(t *testing.T) {
 		t.Errorf("editDistance(abc, axcd) = %d, want 2", d)
 	}
 }
+
+func TestCheckHostHeader(t *testing.T) {
+	for _, s := range []string{"preserve", "backend", "a.example", "a.example:8080", "[::1]:80", "[::1]", "10.0.0.1"} {
+		if bad := checkHostHeader(s); bad != nil {
+			t.Errorf("%q: %s", s, bad.msg)
+		}
+	}
+	for _, s := range []string{"", "http://a", "a/b", "a:b", "a:1\r\nX: y", "a b", "[a]", "[::1", "a:99999", "a\n"} {
+		if checkHostHeader(s) == nil {
+			t.Errorf("%q is accepted", s)
+		}
+	}
+}

@@ -25,6 +25,11 @@ type listenerDraft struct {
 	at value
 }
 
+const (
+	noListener = "there is no listener, so nobody could connect"
+	noRoute    = "there is no route, so every request would be answered 404"
+)
+
 // fileMapping is the top level of the file.
 func fileMapping() mapping[draft] {
 	return mapping[draft]{
@@ -39,9 +44,9 @@ func fileMapping() mapping[draft] {
 		fields: []field[draft]{
 			key("listeners", named("listener", listenerMapping().kind(), func(l *listenerDraft, name string, at value) { l.Name, l.at = name, at }),
 				func(d *draft) *[]listenerDraft { return &d.listeners },
-				"Addresses that accept client connections, by name. At least one."),
+				"Addresses that accept client connections, by name. At least one.").neededFor(noListener),
 			key("routes", listOf(routeMapping().kind(), func(r *routeDraft, at value) { r.Line, r.at = at.line, at }), func(d *draft) *[]routeDraft { return &d.routes },
-				"Which requests go where. At least one."),
+				"Which requests go where. At least one.").neededFor(noRoute),
 			key("pools", named("pool", poolMapping().kind(), func(p *poolDraft, name string, at value) { p.Name, p.Line, p.at = name, at.line, at }),
 				func(d *draft) *[]poolDraft { return &d.pools },
 				"Sets of backends that serve the same thing, by name. Every pool that a route names.").defaults("none"),

@@ -160,7 +160,7 @@ func policyOptions(name string) mapping[balancer.Options] {
 		fresh:    func() balancer.Options { return balancer.Options{Policy: name} },
 		validate: func(o *balancer.Options) error { return o.Validate() },
 	}
-	hashKey := key("key", hashKey(), func(o *balancer.Options) *balancer.Key { return &o.Key }, "What is hashed.")
+	hashKey := key("key", hashKey(), func(o *balancer.Options) *balancer.Key { return &o.Key }, "What is hashed.").needed()
 	switch name {
 	case "consistent_hash":
 		m.fields = []field[balancer.Options]{

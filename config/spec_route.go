@@ -3,6 +3,8 @@ package config
 import (
 	"errors"
 	"fmt"
+	"net"
+	"strconv"
 	"strings"
 
 	"steelyard/balancer"
@@ -98,12 +100,18 @@ func hasControl(s string) bool {
 }
 
 func checkHostHeader(s string) *wrong {
-	if s == "preserve" || s == "backend" {
-		return nil
+	host, port := s, "80"
+	if h, p, err := net.SplitHostPort(s); err == nil {
+		host, port = h, p
+		if strings.HasPrefix(s, "[") {
+			host = "[" + h + "]"
+		}
 	}
-	host, _, _ := strings.Cut(s, ":")
-	if strings.HasPrefix(s, "[") || hostPattern.MatchString(host) && !strings.ContainsAny(s, "/?#@ ") {
-		return nil
+	_, badPort := strconv.ParseUint(port, 10, 16)
+	inner, bracketed := strings.CutPrefix(host, "[")
+	inner, closed := strings.CutSuffix(inner, "]")
+	if badPort == nil && (bracketed && closed && isIP(inner) || hostPattern.MatchString(host)) {
+		return nil // preserve and backend look like names as well
 	}
 	return &wrong{msg: fmt.Sprintf("%q is not a host name", clip(s))}
 }
