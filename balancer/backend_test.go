@@ -140,33 +140,29 @@ func TestBackendLayout(t *testing.T) {
 	}
 }
 
-// TestTallyEndsExact changes a counter from many goroutines; the total must be
-// right once they are done, not only nearly.
+// TestTallyEndsExact changes a counter from many goroutines, while it is attached
+// anew; the total must be right once they are done, not only nearly.
 func TestTallyEndsExact(t *testing.T) {
-	members := newMembers(1, 1, 1)
+	members := newMembers(1)
+	b := members[0].Backend
 	s := newSet(members)
-	var current *load
-	for range 20 {
+	for range 50 {
+		attachLoad(&s)
 		var wg sync.WaitGroup
 		for g := range 4 {
 			wg.Go(func() {
-				for k := range 300 {
-					b := members[(g+k)%3].Backend
+				for k := range 200 {
 					b.Acquire(0)
-					if k%100 != 0 {
+					if k+g != 199 {
 						b.Release()
 					}
 				}
 			})
 		}
-		current = attachLoad(&s) // while they run.
+		current := attachLoad(&s)
 		wg.Wait()
-		var sum int64
-		for _, m := range members {
-			sum += m.Backend.InFlight()
-		}
-		if got := current.n.Load(); got != sum {
-			t.Fatalf("total %d, want %d", got, sum)
+		if got, want := current.total(&s), b.InFlight(); got != want || current.stolen.Load() {
+			t.Fatalf("total %d, want %d", got, want)
 		}
 	}
 }

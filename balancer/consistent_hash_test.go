@@ -120,7 +120,7 @@ func TestMassFailureMovesOnlyItsKeys(t *testing.T) {
 			for i := range members {
 				members[i].Down = i%400 != 0
 			}
-			const keys = 3000
+			const keys = testKeys / 10
 			before := owners(p.Build(members), keys)
 			members[800].Down = true
 			after := owners(p.Build(members), keys)
@@ -338,12 +338,34 @@ func TestBoundedLoadAfterTheBackendsMoved(t *testing.T) {
 	}
 	other := newRingPolicy(1.25).Build(members[:2]).(*ringPicker)
 	members[0].Backend.Acquire(0)
+	members[0].Backend.Acquire(0)
 	members[2].Backend.Acquire(0)
 	members[1].Backend.Release()
-	if got := old.load.total(&old.set); got != 4 {
-		t.Errorf("the old picker's total = %d, want 4", got)
+	if got := old.load.total(&old.set); got != 5 {
+		t.Errorf("the old picker's total = %d, want 5", got)
 	}
-	if got := other.load.total(&other.set); got != 2 {
-		t.Errorf("the new picker's total = %d, want 2", got)
+	if got := other.load.total(&other.set); got != 3 {
+		t.Errorf("the new picker's total = %d, want 3", got)
+	}
+}
+
+func TestBound(t *testing.T) {
+	for _, c := range []struct {
+		factor        float64
+		total, weight int
+		weights       float64
+		want          int64
+	}{
+		{1.25, 0, 1, 10, 1},
+		{1.25, 7, 1, 10, 1}, // exactly 1.
+		{1.25, 8, 1, 10, 2},
+		{1.1, 49, 1, 1, 55}, // 55.00000000000001 in floating point.
+		{2, 99, 3, 10, 60},
+		{10, 1_000_000, MaxWeight, MaxWeight, 10_000_010},
+	} {
+		perWeight := c.factor * float64(c.total+1) / c.weights
+		if got := bound(perWeight, c.weight); got != c.want {
+			t.Errorf("bound with factor %v, total %d and %d of %v weights = %d, want %d", c.factor, c.total, c.weight, c.weights, got, c.want)
+		}
 	}
 }

@@ -70,7 +70,7 @@ type virtualClock struct{ now int64 }
 
 func (c *virtualClock) read() int64 { return c.now }
 
-// onClock moves members and a least_time policy to the clock.
+// use moves members and a least_time policy to the clock.
 func (c *virtualClock) use(p Policy, members []Member) {
 	if lt, ok := p.(*leastTime); ok {
 		lt.clock = c.read

@@ -227,6 +227,27 @@ func TestRandomFollowsWeights(t *testing.T) {
 	}
 }
 
+// TestSearchAfterDrawsKeepsWeights leaves few usable members, so that draws and
+// turns run out and the search of all members decides.
+func TestSearchAfterDrawsKeepsWeights(t *testing.T) {
+	for _, policy := range []string{"round_robin", "random", "power_of_two"} {
+		t.Run(policy, func(t *testing.T) {
+			members := newMembers(append(repeat(150, 50), 1, 4, 3)...)
+			for i := range 150 {
+				members[i].Limit = 1
+				members[i].Backend.Acquire(0)
+			}
+			const picks = 4000
+			got := count(cycle(newPolicy(t, policy).Build(members), picks), len(members))[150:]
+			for i, want := range []float64{500, 2000, 1500} {
+				if math.Abs(float64(got[i])-want) > 150 {
+					t.Fatalf("shares %v, want 500, 2000 and 1500", got)
+				}
+			}
+		})
+	}
+}
+
 func TestAliasTableIsExact(t *testing.T) {
 	s := newSet(newMembers(3, 1, 0, 65535, 7, 65535, 12))
 	table := newAliasTable(&s)
