@@ -28,6 +28,8 @@ func (e *Endpoint) Held() bool { return e.held.Load() }
 // Snapshot is one immutable membership. Backends are known by their index.
 type Snapshot struct {
 	Endpoints []*Endpoint // primaries, then backups
+	// Timed says that the policy wants to know the time to first byte.
+	Timed     bool
 	members   []balancer.Member
 	primaries int
 	primary   balancer.Picker

@@ -96,7 +96,9 @@ func (w *writer) applySticky(o *sticky.Options) {
 		w.pool.bindings.Store(nil)
 		return
 	}
-	if w.pool.bindings.Load() == nil {
+	if table := w.pool.bindings.Load(); table != nil {
+		w.pool.bindings.Store(table.Resize(size, ttl))
+	} else {
 		w.pool.bindings.Store(sticky.NewTable(size, ttl, nil))
 	}
 }
@@ -129,6 +131,7 @@ func (w *writer) applyBackends(o Options) {
 func (w *writer) publish() {
 	o := &w.opts
 	s := &Snapshot{byID: make(map[string]int, len(o.Backends)), byBinding: make(map[uint64]int, len(o.Backends))}
+	s.Timed = o.Policy.Policy == "least_time"
 	failOpen := w.allHeld()
 	for pass, wantBackup := range []bool{false, true} {
 		for _, b := range o.Backends {

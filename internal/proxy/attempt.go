@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"steelyard/internal/pool"
+	"steelyard/internal/transport"
 	"steelyard/internal/wire"
 )
 
@@ -58,8 +59,11 @@ func (x *exchange) attempt(ep *pool.Endpoint) *failure {
 
 // connect takes a pooled connection or dials.
 func (x *exchange) connect(ep *pool.Endpoint) *failure {
+	if x.attempts > 1 {
+		x.c.at = transport.Now()
+	}
 	if !x.freshOnly {
-		x.conn = ep.Conns.Get(x.repeatable && x.up.repeatableSize())
+		x.conn = ep.Conns.Get(x.repeatable && x.up.repeatableSize(), x.c.at)
 	}
 	if x.conn == nil {
 		var err error
@@ -68,6 +72,7 @@ func (x *exchange) connect(ep *pool.Endpoint) *failure {
 			x.target.Pool.ConnectFailed(ep)
 			return &failure{cause: dialCause(err), class: classUnsent, detail: err.Error()}
 		}
+		x.c.at = transport.Now()
 		x.target.Pool.Connected(ep)
 	}
 	x.conn.Watcher = x
@@ -92,7 +97,7 @@ func (x *exchange) sendRequest(ep *pool.Endpoint) *failure {
 	if x.out, f = x.up.appendReady(x.out); f != nil {
 		return f
 	}
-	if n, err := x.conn.Write(x.out); err != nil {
+	if n, err := x.conn.Send(x.out, x.c.at); err != nil {
 		class := classUnsent
 		if n > 0 {
 			class = x.sentClass()
@@ -105,11 +110,11 @@ func (x *exchange) sendRequest(ep *pool.Endpoint) *failure {
 	x.waitBy = 0
 	wait := x.responseTimeout()
 	if wait > 0 {
-		x.waitBy = now() + wait
+		x.waitBy = x.c.at + wait
 	} else {
 		wait = time.Hour
 	}
-	if err := x.conn.Arm(wait); err != nil {
+	if err := x.conn.Arm(x.c.at, wait); err != nil {
 		return x.resetFailure(classPossible)
 	}
 	return nil
@@ -144,7 +149,7 @@ func (x *exchange) Tick() (time.Duration, error) {
 	if x.up.failed.Load() != nil {
 		return 0, errUpload
 	}
-	at, by := now(), x.waitBy
+	at, by := transport.Now(), x.waitBy
 	if x.up.running && !x.begun && by > 0 {
 		// The wait for the response begins when the request has been sent.
 		by = 0
@@ -168,6 +173,7 @@ func (x *exchange) Tick() (time.Duration, error) {
 func (x *exchange) readHead() *failure {
 	for n := 0; ; n++ {
 		head, err := x.conn.Reader.Head(maxResponseHead)
+		x.observe(err)
 		if err == nil {
 			err = x.resp.Parse(head, string(x.req.Method) == "HEAD")
 		}
@@ -189,6 +195,16 @@ func (x *exchange) readHead() *failure {
 		return &failure{cause: CauseBadResponse, class: classPossible, detail: "101 to a request that offered no upgrade"}
 	}
 	return nil
+}
+
+// observe reads the clock where a response, or the wait for one, has come to
+// its first byte, and tells policies that want to know.
+func (x *exchange) observe(err error) {
+	began := x.c.at
+	x.c.at = transport.Now()
+	if x.snap.Timed && (err == nil || errors.Is(err, errResponseTimeout)) {
+		x.snap.Endpoints[x.index].Backend.ObserveFirstByte(x.c.at - began)
+	}
 }
 
 // headFailure says what went wrong before a response.

@@ -20,19 +20,20 @@ import (
 // them is swallowed. It holds a read buffer only while a request is there.
 //
 // Everything but the marked fields belongs to the goroutine that serves the
-// connection, and to the upload while that one waits for it.
+// connection, but for what the upload's goroutine borrows.
 type clientConn struct {
 	socket   transport.Socket
 	listener *Listener
 	rd       wire.Reader
 	req      wire.Request
 	head     []byte
-	feed     []span // parts of head that fasthttp has yet to read
+	feed     []span // parts of head that fasthttp reads
+	fed      int    // of which have been read
 	phase    phase
 	started  time.Duration // when the first byte of the request was there
+	at       time.Duration // the last reading of the clock
 	readBy   time.Duration // armed deadlines, on the package clock
 	writeBy  time.Duration
-	headRead int
 	closing  bool // no further request is read
 	linger   bool // let the client read the response before the connection goes
 	abort    bool // reset the connection, so that a broken response looks broken
@@ -68,13 +69,8 @@ const (
 	phaseBody              // the exchange has the request
 )
 
-// clockStart is the zero of the package's monotonic clock.
-var clockStart = time.Now()
-
-func now() time.Duration { return time.Since(clockStart) }
-
 func newClientConn(nc net.Conn, l *Listener) (*clientConn, error) {
-	c := &clientConn{listener: l}
+	c := &clientConn{listener: l, at: transport.Now()}
 	if err := c.socket.Init(nc); err != nil {
 		return nil, err
 	}
@@ -98,15 +94,11 @@ func (n *netSide) Read(p []byte) (int, error) {
 	lim := c.listener.limits.Load()
 	switch c.phase {
 	case phaseHead:
-		// The first read finds its bytes waiting and needs no deadline.
-		if c.headRead > 0 {
-			if err := c.armRead(c.started+lim.HeaderTimeout, 0); err != nil {
-				return 0, err
-			}
+		if err := c.armRead(c.started+lim.HeaderTimeout, 0); err != nil {
+			return 0, err
 		}
-		c.headRead++
 	case phaseBody:
-		if err := c.armRead(now()+lim.BodyTimeout, lim.BodyTimeout/2); err != nil {
+		if err := c.armRead(transport.Now()+lim.BodyTimeout, lim.BodyTimeout/2); err != nil {
 			return 0, err
 		}
 	}
@@ -123,12 +115,12 @@ func (c *clientConn) armRead(by, slack time.Duration) error {
 		return nil
 	}
 	c.readBy = by
-	return c.socket.SetReadDeadline(clockStart.Add(by))
+	return c.socket.SetReadDeadline(transport.Deadline(by))
 }
 
 // Read hands fasthttp the next head.
 func (c *clientConn) Read(p []byte) (int, error) {
-	if len(c.feed) == 0 {
+	if c.fed == len(c.feed) {
 		if c.phase == phaseFed {
 			return 0, io.ErrUnexpectedEOF
 		}
@@ -136,10 +128,14 @@ func (c *clientConn) Read(p []byte) (int, error) {
 			return 0, io.EOF
 		}
 	}
-	s := &c.feed[0]
-	n := copy(p, c.head[s.from:s.to])
-	if s.from += n; s.from == s.to {
-		c.feed = c.feed[1:]
+	n := 0
+	for c.fed < len(c.feed) && n < len(p) {
+		s := &c.feed[c.fed]
+		m := copy(p[n:], c.head[s.from:s.to])
+		n += m
+		if s.from += m; s.from == s.to {
+			c.fed++
+		}
 	}
 	return n, nil
 }
@@ -154,8 +150,8 @@ func (c *clientConn) nextHead() error {
 	if err := c.waitRequest(); err != nil {
 		return err
 	}
-	c.started = now()
-	c.phase, c.headRead = phaseHead, 0
+	c.at = transport.Now()
+	c.started, c.phase = c.at, phaseHead
 	head, err := c.rd.Head(c.listener.limits.Load().MaxHeaderSize)
 	if err == nil {
 		c.head = head
@@ -166,7 +162,7 @@ func (c *clientConn) nextHead() error {
 		return err
 	}
 	c.phase = phaseFed
-	c.feed = c.feedSpans(c.feed[:0])
+	c.feed, c.fed = c.feedSpans(c.feed[:0]), 0
 	return nil
 }
 
@@ -179,13 +175,13 @@ func (c *clientConn) waitRequest() error {
 	c.rd.Release()
 	c.state.Store(connIdle)
 	idle := c.listener.limits.Load().IdleTimeout
-	if err := c.armRead(now()+idle, min(idle/4, time.Second)); err != nil {
+	if err := c.armRead(c.at+idle, min(idle/4, time.Second)); err != nil {
 		return err
 	}
 	if c.interrupted.Load() {
 		return os.ErrDeadlineExceeded
 	}
-	if err := c.socket.WaitReadable(); err != nil {
+	if err := c.socket.Fill(&c.rd); err != nil {
 		return err
 	}
 	if !c.state.CompareAndSwap(connIdle, connBusy) {
@@ -198,22 +194,24 @@ func (c *clientConn) waitRequest() error {
 	return nil
 }
 
-// feedSpans lists the parts of the head that fasthttp is to see: all but the
-// fields that would make it read a body or answer an expectation.
+// feedSpans lists the parts of the head that fasthttp is to see: the request
+// line and the fields by which it keeps or closes the connection. It must not
+// see those that frame a body, and parsing the others twice would cost more
+// than all of our own parsing.
 func (c *clientConn) feedSpans(spans []span) []span {
-	from := 0
 	rest := c.req.Fields()
+	if len(rest) == 0 {
+		return append(spans, span{0, len(c.head)})
+	}
+	start, _ := c.req.Offsets(0)
+	spans = append(spans, span{0, start})
 	for i := range rest {
-		switch rest[i].Kind {
-		case wire.KindContentLength, wire.KindTransferEncoding, wire.KindExpect, wire.KindTrailer:
+		if k := rest[i].Kind; k == wire.KindHost || k == wire.KindConnection {
 			start, end := c.req.Offsets(i)
-			if start > from {
-				spans = append(spans, span{from, start})
-			}
-			from = end
+			spans = append(spans, span{start, end})
 		}
 	}
-	return append(spans, span{from, len(c.head)})
+	return append(spans, span{len(c.head) - len("\r\n"), len(c.head)})
 }
 
 // refuseHead answers a head that cannot be accepted.
@@ -247,17 +245,17 @@ func (c *clientConn) refuseHead(err error) {
 // Write swallows what fasthttp writes behind a response that has been sent.
 func (c *clientConn) Write(p []byte) (int, error) { return len(p), nil }
 
-// send writes a part of a response to the client. A client that takes nothing
-// for the write timeout, or a little less, is an error.
+// send writes a part of a response to the client at the time c.at. A client
+// that takes nothing for half to the whole of the write timeout is an error.
 func (c *clientConn) send(p []byte) error {
 	timeout := c.listener.limits.Load().WriteTimeout
-	if at := now(); c.writeBy < at+timeout/2 || c.writeBy > at+timeout {
-		c.writeBy = at + timeout
-		if err := c.socket.SetWriteDeadline(clockStart.Add(c.writeBy)); err != nil {
+	if c.writeBy < c.at+timeout/2 || c.writeBy > c.at+timeout {
+		c.writeBy = c.at + timeout
+		if err := c.socket.SetWriteDeadline(transport.Deadline(c.writeBy)); err != nil {
 			return err
 		}
 	}
-	_, err := c.socket.Conn.Write(p)
+	_, err := c.socket.Write(p)
 	return err
 }
 

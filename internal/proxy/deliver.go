@@ -5,6 +5,7 @@ import (
 	"io"
 
 	"steelyard/internal/pool"
+	"steelyard/internal/transport"
 	"steelyard/internal/wire"
 )
 
@@ -51,7 +52,7 @@ func (x *exchange) settle(ep *pool.Endpoint, whole bool) {
 	}
 	conn.LearnKeepAlive(x.resp.KeepAliveSeconds)
 	conn.Reader.EndMessage()
-	ep.Conns.Put(conn)
+	ep.Conns.Put(conn, x.c.at)
 }
 
 // stream sends the head in x.out and the body behind it, and reports whether
@@ -74,8 +75,8 @@ func (x *exchange) stream(chunked bool) bool {
 	silence := x.snap.Endpoints[x.index].Conns.Options().BodyTimeout
 	for {
 		if silence > 0 {
-			x.waitBy = now() + silence
-			if x.conn.Arm(silence) != nil {
+			x.waitBy = x.c.at + silence
+			if x.conn.Arm(x.c.at, silence) != nil {
 				return x.backendLost(io.ErrUnexpectedEOF)
 			}
 		}
@@ -83,6 +84,7 @@ func (x *exchange) stream(chunked bool) bool {
 		if err == io.EOF {
 			break
 		}
+		x.c.at = transport.Now()
 		if err != nil {
 			return x.backendLost(err)
 		}

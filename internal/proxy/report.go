@@ -4,6 +4,8 @@ import (
 	"log/slog"
 	"sync"
 	"time"
+
+	"steelyard/internal/transport"
 )
 
 // reportsPerSecond bounds the log lines about failed requests: an outage must
@@ -21,7 +23,7 @@ type reporter struct {
 // allow reports whether a line may be written now, and how many were not since
 // the last one.
 func (r *reporter) allow() (ok bool, dropped int) {
-	second := now().Truncate(time.Second)
+	second := transport.Now().Truncate(time.Second)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if second != r.second {

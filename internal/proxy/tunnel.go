@@ -78,7 +78,7 @@ func (x *exchange) upgrade() {
 	conn.Close()
 }
 
-func (t *tunnel) touch() { t.lastUsed.Store(int64(now())) }
+func (t *tunnel) touch() { t.lastUsed.Store(int64(transport.Now())) }
 
 // goAway tells both ends of a WebSocket that the connection ends; others are
 // left to end by themselves. It may be called more than once.
@@ -93,7 +93,7 @@ func (t *tunnel) goAway() {
 
 // endWithin bounds the rest of the tunnel's life.
 func (t *tunnel) endWithin(d time.Duration) {
-	by := int64(now() + d)
+	by := int64(transport.Now() + d)
 	if old := t.endBy.Load(); old == 0 || by < old {
 		t.endBy.CompareAndSwap(old, by)
 	}
@@ -123,7 +123,7 @@ func (d *direction) arm() {
 		_ = d.from.SetReadDeadline(time.Time{})
 		return
 	}
-	_ = d.from.SetReadDeadline(clockStart.Add(by))
+	_ = d.from.SetReadDeadline(transport.Deadline(by))
 }
 
 // run copies until the direction ends, and then ends it for the receiver.
@@ -163,9 +163,9 @@ func (d *direction) copy() error {
 	d.early.Release()
 	for {
 		d.arm()
-		err := d.from.WaitReadable()
+		err := d.from.Fill(d.early)
 		if err == nil {
-			err = d.read()
+			err = d.take()
 		}
 		switch {
 		case err == io.EOF:
@@ -180,18 +180,34 @@ func (d *direction) copy() error {
 	}
 }
 
-// read takes what is there and passes it on.
-func (d *direction) read() error {
+// take passes on what has been read. A direction that fills its buffer gets a
+// larger one for what follows at once.
+func (d *direction) take() error {
+	d.t.touch()
+	full := d.early.Buffered() == wire.SmallBuffer
+	err := d.pass(d.early.Bytes())
+	d.early.Release()
+	if err == nil && full {
+		err = d.burst()
+	}
+	return err
+}
+
+// burst passes on with a large buffer until a read does not fill it.
+func (d *direction) burst() error {
 	buf := wire.GetBuffer(wire.LargeBuffer)
 	defer buf.Put()
-	n, err := d.from.Conn.Read(buf.B)
-	if n > 0 {
+	for {
+		d.arm()
+		n, err := d.from.Read(buf.B)
+		if err != nil {
+			return err
+		}
 		d.t.touch()
-		if err := d.pass(buf.B[:n]); err != nil {
+		if err := d.pass(buf.B[:n]); err != nil || n < len(buf.B) {
 			return err
 		}
 	}
-	return err
 }
 
 // pass sends p on, or drops it when a Close frame of ours was the last.
@@ -205,7 +221,7 @@ func (d *direction) pass(p []byte) error {
 	if err := d.to.SetWriteDeadline(time.Now().Add(tunnelStall)); err != nil {
 		return err
 	}
-	if _, err := d.to.Conn.Write(p); err != nil {
+	if _, err := d.to.Write(p); err != nil {
 		return err
 	}
 	return d.sayGoingAway()
@@ -217,13 +233,13 @@ const tunnelStall = time.Minute
 // onDeadline decides what a wake-up or the end of a wait means.
 func (d *direction) onDeadline() error {
 	t := d.t
-	if end := time.Duration(t.endBy.Load()); end > 0 && now() >= end {
+	if end := time.Duration(t.endBy.Load()); end > 0 && transport.Now() >= end {
 		return errTunnelEnds
 	}
 	if t.leaving.Load() {
 		return d.sayGoingAway()
 	}
-	if t.idle > 0 && now() >= time.Duration(t.lastUsed.Load())+t.idle {
+	if t.idle > 0 && transport.Now() >= time.Duration(t.lastUsed.Load())+t.idle {
 		if !t.websocket {
 			return errTunnelEnds
 		}
@@ -245,11 +261,11 @@ func (d *direction) sayGoingAway() error {
 		// In the middle of a frame: wait for its rest.
 		d.mu.Lock()
 		defer d.mu.Unlock()
-		return d.from.SetReadDeadline(clockStart.Add(time.Duration(d.t.endBy.Load())))
+		return d.from.SetReadDeadline(transport.Deadline(time.Duration(d.t.endBy.Load())))
 	}
 	d.markSaid()
 	_ = d.to.SetWriteDeadline(time.Now().Add(closeHandshake))
-	_, err := d.to.Conn.Write(appendClose(nil, statusGoingAway, d.toPeer))
+	_, err := d.to.Write(appendClose(nil, statusGoingAway, d.toPeer))
 	return err
 }
 

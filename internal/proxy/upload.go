@@ -168,7 +168,7 @@ func (u *upload) pump() {
 	if u.chunked && u.writeLast() != nil {
 		return
 	}
-	u.doneAt.Store(int64(max(now(), 1)))
+	u.doneAt.Store(int64(max(transport.Now(), 1)))
 }
 
 // write sends a part of the body, as it is or as a chunk.

@@ -47,11 +47,6 @@ type Conn struct {
 	uses      int
 }
 
-// clockStart is the zero of the package's monotonic clock.
-var clockStart = time.Now()
-
-func now() time.Duration { return time.Since(clockStart) }
-
 func newConn(nc net.Conn, e *Endpoint) (*Conn, error) {
 	c := &Conn{endpoint: e}
 	if err := c.Socket.Init(nc); err != nil {
@@ -70,16 +65,15 @@ func (c *Conn) IdleFor() time.Duration { return c.idleFor }
 // SaidLimit is the idle limit that the backend announced, 0 if none.
 func (c *Conn) SaidLimit() time.Duration { return c.saidLimit }
 
-// Arm bounds the time until a waiting read asks the Watcher first; the Watcher
-// is asked at least every 600 ms after that.
-func (c *Conn) Arm(d time.Duration) error {
-	at := now()
+// Arm bounds the time from at until a waiting read asks the Watcher first; the
+// Watcher is asked at least every 600 ms after that.
+func (c *Conn) Arm(at, d time.Duration) error {
 	want := at + min(d, tick)
 	if c.readBy <= want && c.readBy >= at+min(d, tickSlack) {
 		return nil
 	}
 	c.readBy = want
-	return c.Socket.SetReadDeadline(clockStart.Add(want))
+	return c.Socket.SetReadDeadline(Deadline(want))
 }
 
 // Read reads from the backend; while nothing comes the Watcher is asked.
@@ -96,17 +90,21 @@ func (c *Conn) Read(p []byte) (int, error) {
 		if err != nil {
 			return 0, err
 		}
-		if err := c.Arm(next); err != nil {
+		if err := c.Arm(Now(), next); err != nil {
 			return 0, err
 		}
 	}
 }
 
-// Write writes all of p. A backend that takes nothing for 30 to 60 s is an error.
-func (c *Conn) Write(p []byte) (int, error) {
-	if at := now(); c.writeBy < at+writeSlack {
+// Write writes all of p.
+func (c *Conn) Write(p []byte) (int, error) { return c.Send(p, Now()) }
+
+// Send is Write at a known time. A backend that takes nothing for 30 to 60 s is
+// an error.
+func (c *Conn) Send(p []byte, at time.Duration) (int, error) {
+	if c.writeBy < at+writeSlack {
 		c.writeBy = at + writeStall
-		if err := c.Socket.SetWriteDeadline(clockStart.Add(c.writeBy)); err != nil {
+		if err := c.Socket.SetWriteDeadline(Deadline(c.writeBy)); err != nil {
 			return 0, err
 		}
 	}
@@ -140,9 +138,9 @@ func safeIdle(limit time.Duration) time.Duration {
 	return limit - min(time.Second, limit/2)
 }
 
-func (c *Conn) knownLimit() time.Duration {
+func (c *Conn) knownLimit(at time.Duration) time.Duration {
 	if c.idleLimit > 0 {
 		return c.idleLimit
 	}
-	return c.endpoint.learnedLimit(now())
+	return c.endpoint.learnedLimit(at)
 }

@@ -72,15 +72,14 @@ func (e *Endpoint) Idle() int {
 // trusted. repeatable says that the request may be sent again if the connection
 // turns out to be closed; one that may not gets only a connection that is
 // surely open.
-func (e *Endpoint) Get(repeatable bool) *Conn {
+func (e *Endpoint) Get(repeatable bool, at time.Duration) *Conn {
 	for {
 		c := e.pop()
 		if c == nil {
 			return nil
 		}
-		at := now()
 		age := at - c.lastUsed
-		limit := c.knownLimit()
+		limit := c.knownLimit(at)
 		if age >= e.opts.Load().IdleTimeout || limit > 0 && age >= limit {
 			c.Close()
 			continue
@@ -130,14 +129,14 @@ func (e *Endpoint) push(c *Conn) {
 
 // Put gives a connection back after an exchange that ended cleanly. Bytes that
 // are left unread belong to nobody: such a connection is closed.
-func (e *Endpoint) Put(c *Conn) {
+func (e *Endpoint) Put(c *Conn, at time.Duration) {
 	if c.Reader.Buffered() > 0 {
 		c.Close()
 		return
 	}
 	c.Reader.Release()
 	c.Watcher = nil
-	c.lastUsed = now()
+	c.lastUsed = at
 	c.seenAlive = c.lastUsed
 	e.push(c)
 }
@@ -183,11 +182,11 @@ func (e *Endpoint) sweepBatch(from int) (dead []*Conn, more bool) {
 	if from >= to {
 		return nil, false
 	}
-	at := now()
+	at := Now()
 	timeout := e.opts.Load().IdleTimeout
 	kept := e.idle[from:from]
 	for _, c := range e.idle[from:to] {
-		limit := c.knownLimit()
+		limit := c.knownLimit(at)
 		age := at - c.lastUsed
 		switch {
 		case age >= timeout || limit > 0 && age >= limit:

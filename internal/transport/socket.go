@@ -2,22 +2,43 @@ package transport
 
 import (
 	"errors"
+	"io"
 	"net"
 	"syscall"
 	"unsafe"
+
+	"steelyard/internal/wire"
 )
 
-// Socket is a connection with a look at its descriptor: whether the peer is
-// still there, and waiting for bytes without holding a buffer for them.
+// Socket is a TCP or unix connection that reads and writes with system calls of
+// its own: without telling the scheduler of calls that cannot block, without a
+// buffer while it waits, and with a look at whether the peer is still there.
+// One goroutine at a time may read and one may write.
 type Socket struct {
 	net.Conn
-	fd    int
-	raw   syscall.RawConn
-	ready func(uintptr) bool
-	asked bool
+	fd  int
+	raw syscall.RawConn
+
+	// Of a read and of a write that wait in the runtime. The functions are
+	// made once: closures made for each call would be garbage.
+	in, out         transfer
+	readFn, writeFn func(uintptr) bool
+	fillFn          func(uintptr) bool
+	filling         *wire.Reader
+	attempt         func([]byte) (int, error)
 }
 
-// NewSocket wraps a TCP or unix connection.
+// transfer is the state of one read or write.
+type transfer struct {
+	p   []byte
+	n   int
+	err error
+}
+
+// errAgain says that a call would have had to wait.
+var errAgain = errors.New("resource temporarily unavailable")
+
+// NewSocket wraps nc.
 func NewSocket(nc net.Conn) (*Socket, error) {
 	s := &Socket{}
 	if err := s.Init(nc); err != nil {
@@ -37,25 +58,90 @@ func (s *Socket) Init(nc net.Conn) error {
 		return err
 	}
 	s.Conn, s.raw, s.fd = nc, raw, -1
-	s.ready = s.isReady
+	s.readFn, s.writeFn, s.fillFn, s.attempt = s.tryRead, s.tryWrite, s.tryFill, s.readNow
 	return raw.Control(func(n uintptr) { s.fd = int(n) })
 }
 
-// isReady is asked by the runtime first at once, then when the socket has
-// become readable.
-func (s *Socket) isReady(uintptr) bool {
-	if s.asked {
-		return true
+// Read reads what is there, up to len(p) bytes, waiting until something is.
+func (s *Socket) Read(p []byte) (int, error) {
+	if len(p) == 0 {
+		return 0, nil
 	}
-	s.asked = true
-	return s.Peek() != SocketQuiet
+	s.in = transfer{p: p}
+	if err := s.raw.Read(s.readFn); err != nil {
+		return 0, err
+	}
+	n, err := s.in.n, s.in.err
+	s.in = transfer{}
+	return n, err
 }
 
-// WaitReadable returns when bytes, the end or an error can be read, or with the
-// error of a deadline. One goroutine at a time may call it.
-func (s *Socket) WaitReadable() error {
-	s.asked = false
-	return s.raw.Read(s.ready)
+func (s *Socket) tryRead(uintptr) bool {
+	s.in.n, s.in.err = s.readNow(s.in.p)
+	return s.in.err != errAgain
+}
+
+// Fill reads into r what is there, waiting until something is. r holds a buffer
+// only once there are bytes for it.
+func (s *Socket) Fill(r *wire.Reader) error {
+	s.filling, s.in.err = r, nil
+	if err := s.raw.Read(s.fillFn); err != nil {
+		return err
+	}
+	return s.in.err
+}
+
+func (s *Socket) tryFill(uintptr) bool {
+	s.in.err = s.filling.Attempt(s.attempt)
+	return s.in.err != errAgain
+}
+
+// readNow reads without waiting.
+func (s *Socket) readNow(p []byte) (int, error) {
+	for {
+		n, _, errno := syscall.RawSyscall(syscall.SYS_READ, uintptr(s.fd), uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)))
+		switch {
+		case errno == 0 && n == 0:
+			return 0, io.EOF
+		case errno == 0:
+			return int(n), nil
+		case errno == syscall.EAGAIN:
+			return 0, errAgain
+		case errno != syscall.EINTR:
+			return 0, errno
+		}
+	}
+}
+
+// Write writes all of p.
+func (s *Socket) Write(p []byte) (int, error) {
+	s.out = transfer{p: p}
+	err := s.raw.Write(s.writeFn)
+	n := s.out.n
+	if err == nil {
+		err = s.out.err
+	}
+	s.out = transfer{}
+	return n, err
+}
+
+func (s *Socket) tryWrite(uintptr) bool {
+	t := &s.out
+	for t.n < len(t.p) {
+		rest := t.p[t.n:]
+		n, _, errno := syscall.RawSyscall(syscall.SYS_WRITE, uintptr(s.fd), uintptr(unsafe.Pointer(unsafe.SliceData(rest))), uintptr(len(rest)))
+		switch {
+		case errno == syscall.EAGAIN:
+			return false
+		case errno == syscall.EINTR:
+		case errno != 0:
+			t.err = errno
+			return true
+		default:
+			t.n += int(n)
+		}
+	}
+	return true
 }
 
 // CloseWrite ends the direction to the peer.

@@ -90,6 +90,21 @@ func (rd *Reader) fill() (int, error) {
 	return 0, err
 }
 
+// Attempt fills the reader once with read, which must not wait. If that reads
+// nothing, a reader that held nothing holds no buffer afterwards either. The
+// error is that of read.
+func (rd *Reader) Attempt(read func([]byte) (int, error)) error {
+	if rd.buf == nil {
+		rd.buf = GetBuffer(SmallBuffer)
+	}
+	n, err := read(rd.buf.B[rd.w:])
+	rd.w += n
+	if rd.w == 0 {
+		rd.Release()
+	}
+	return err
+}
+
 var errBufferFull = errors.New("buffer full")
 
 // Head reads the next head, through its empty line, and returns its bytes,
