@@ -146,6 +146,9 @@ func network() kind[netip.Prefix] {
 		if p.Masked() != p {
 			return netip.Prefix{}, &wrong{msg: s + " has bits set beyond its length", suggest: p.Masked().String()}
 		}
+		if p.Addr().Is4In6() && p.Bits() >= 96 { // peers are compared as plain IPv4
+			p = netip.PrefixFrom(p.Addr().Unmap(), p.Bits()-96)
+		}
 		return p, nil
 	}, netip.Prefix.String)
 }

@@ -184,12 +184,7 @@ func (r *routeDraft) expanded(host, path string) Route {
 		if path == "" {
 			out.Name += "/*"
 		}
-		out.Name = strings.Map(func(r rune) rune {
-			if hasControl(string(r)) { // a regular expression may hold one
-				return ' '
-			}
-			return r
-		}, out.Name)
+		out.Name = oneLine(out.Name) // a regular expression may hold anything
 	}
 	return out
 }

@@ -40,7 +40,18 @@ func (e *Error) Error() string {
 	if e.Suggest != "" {
 		fmt.Fprintf(&b, "; did you mean %q?", e.Suggest)
 	}
-	return b.String()
+	return oneLine(b.String())
+}
+
+// oneLine replaces control characters by spaces: a message may quote a file, and
+// must neither break its line nor reach a terminal's escapes.
+func oneLine(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || 0x7f <= r && r < 0xa0 || r == '\u2028' || r == '\u2029' {
+			return ' '
+		}
+		return r
+	}, s)
 }
 
 // Errors is everything that is wrong in one file, in file order, never empty.

@@ -185,10 +185,11 @@ func (m mapping[T]) readKeys(w *walker, v value, to *T) section {
 			continue
 		}
 		val, ok := w.follow(e.val, e.key.path)
+		s.at[e.name()] = val
 		if !ok {
+			s.failed[e.name()] = true
 			continue
 		}
-		s.at[e.name()] = val
 		s.failed[e.name()] = !m.fields[i].read(w, val, to) || !m.tryAlone(w, val, m.fields[i])
 	}
 	for _, f := range m.fields {

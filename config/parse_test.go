@@ -126,6 +126,7 @@ func hostile() map[string]string {
 		"a long key":            head + "pools: {" + strings.Repeat("a", 100000) + ": 1}\n",
 		"many misspelt keys":    head + "pools: {p: {backends: 127.0.0.1:1}}\n" + strings.ReplaceAll(strings.ReplaceAll(many, "  some", "x"), "{backends: 127.0.0.1:1}", "1"),
 		"unclosed and large":    head + "pools: {p: [" + strings.Repeat("a,\n", 20000),
+		"unclosed and larger":   head + "pools: {p: [" + strings.Repeat("a,\n", 400000),
 		"larger than the bound": strings.Repeat("#", maxFileSize+1),
 	}
 }

@@ -14,6 +14,10 @@ import (
 // maxFileSize bounds a configuration file; 10,000 routes are about 1 MB.
 const maxFileSize = 16 << 20
 
+// maxSearched is the largest file of which parts are parsed again to find the
+// line of a syntax error; it takes some twenty times.
+const maxSearched = 1 << 20
+
 // minimalExample is the least that works, on one line so that it fits a message.
 const minimalExample = `{listeners: {web: ":8080"}, routes: [{pool: web}], pools: {web: {backends: "127.0.0.1:3001"}}}`
 
@@ -65,6 +69,10 @@ func syntaxError(data []byte, err error) *Error {
 		return got != nil && got.Error() == msg
 	}
 	lo, hi := 1, len(starts) // fails(hi) holds
+	if len(data) > maxSearched {
+		lo = min(reportedLine(msg), hi)
+		hi = lo
+	}
 	for lo < hi {
 		mid := (lo + hi) / 2
 		if fails(mid) {
@@ -78,6 +86,15 @@ func syntaxError(data []byte, err error) *Error {
 		line = data[starts[lo-1]:starts[lo]]
 	}
 	return &Error{Line: lo, Col: firstColumn(line), Msg: "this is not YAML: " + plainSyntax(msg, string(line))}
+}
+
+// reportedLine is the line that the YAML package names, 1 if none.
+func reportedLine(msg string) int {
+	var line int
+	if _, err := fmt.Sscanf(msg, "yaml: line %d:", &line); err != nil || line < 1 {
+		return 1
+	}
+	return line
 }
 
 // parseAll reads every document of data and returns the first error.

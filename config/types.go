@@ -1,5 +1,14 @@
 // Package config reads Steelyard's YAML file into typed, defaulted and
 // validated configuration. Every error carries file:line:col and the YAML path.
+//
+// A mapping of the file is declared once, in spec*.go, with its keys, their
+// kinds, defaults and meaning; reading, the hints for unknown keys and the tables
+// of docs/configuration.md all go by that declaration. What a value may be is
+// asked of the package that owns the option; config adds where in the file it
+// stands. Checks across the file are in check.go. To add a key, add a field
+// to its mapping, an example to examples/full.yaml, and run go test ./config -update.
+//
+// The package must not know how anything is built from a configuration.
 package config
 
 import (

@@ -102,7 +102,7 @@ func (w *walker) follow(n *yaml.Node, path string) (value, bool) {
 		return v, false
 	}
 	if tag := v.node.Tag; v.node.Style&yaml.TaggedStyle != 0 && !slices.Contains(plainTags, v.node.ShortTag()) {
-		w.failf(v, "the tag %s is not used in this file", clip(tag))
+		w.failf(v, "the tag %q is not used in this file", clip(tag))
 		return v, false
 	}
 	return v, true
