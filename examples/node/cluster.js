@@ -11,8 +11,13 @@ const workers = new Map();
 let stopping = false;
 
 function start(port) {
-  // In a process group of its own, so that Ctrl-C reaches it once, from here.
-  const child = spawn(process.execPath, [script], { env: { ...process.env, PORT: port }, stdio: 'inherit', detached: true });
+  const child = spawn(process.execPath, [script], {
+    env: { ...process.env, PORT: port },
+    // A process group of its own, so that Ctrl-C reaches it once, from here.
+    detached: true,
+    // The channel tells it when this process is gone, however that came about.
+    stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
+  });
   workers.set(port, child);
   child.on('exit', (code, signal) => {
     workers.delete(port);

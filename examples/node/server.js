@@ -131,5 +131,6 @@ function stop(signal) {
   setInterval(() => server.closeIdleConnections(), 50).unref();
   setTimeout(() => process.exit(1), graceful).unref();
 }
+process.on('disconnect', () => stop('the cluster is gone')); // Only under cluster.js.
 process.on('SIGTERM', () => stop('SIGTERM'));
 process.on('SIGINT', () => stop('SIGINT'));

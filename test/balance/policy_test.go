@@ -58,6 +58,31 @@ pools:
 	}
 }
 
+func TestAStickySplitKeepsAClientInItsPool(t *testing.T) {
+	apps := harness.Apps(t, "stable", "canary")
+	s := harness.Start(t, fmt.Sprintf(`
+listeners: {web: {address: "LISTEN"}}
+routes:
+  - {match: {path: /*}, split: {to: [{pool: stable, weight: 50}, {pool: canary, weight: 50}], sticky: {cookie: {name: side}}}}
+pools:
+  stable: {backends: [%s]}
+  canary: {backends: [%s]}
+`, apps[0].Address, apps[1].Address))
+	met := map[string]int{}
+	for range 24 {
+		got := harness.Shares(t, harness.Browser(t), s.URL, 8)
+		if len(got) != 1 {
+			t.Errorf("one client met both sides: %v", got)
+		}
+		for side := range got {
+			met[side]++
+		}
+	}
+	if len(met) != 2 {
+		t.Errorf("24 clients were all sent to one side: %v", met)
+	}
+}
+
 func TestEachPolicyIsChosenFromYAML(t *testing.T) {
 	apps := harness.Apps(t, "a", "b", "c")
 	begin := func(t *testing.T, policy string) (*http.Client, string) {

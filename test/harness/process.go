@@ -46,6 +46,7 @@ func start(t testing.TB, name string, cmd *exec.Cmd) *Process {
 	p := &Process{Name: name, cmd: cmd, done: make(chan struct{})}
 	cmd.Stdout, cmd.Stderr = &p.out, &p.out
 	cmd.SysProcAttr = attributes()
+	cmd.WaitDelay = 5 * time.Second // Should a child of it keep its output open.
 	if err := cmd.Start(); err != nil {
 		t.Fatalf("starting %s: %v", name, err)
 	}

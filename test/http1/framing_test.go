@@ -58,10 +58,32 @@ func TestExpectContinueIsAnsweredOnceTheRequestIsAcceptable(t *testing.T) {
 	const head = " HTTP/1.1\r\nHost: app.test\r\nExpect: 100-continue\r\n"
 
 	t.Run("acceptable: 100, body, response", func(t *testing.T) {
+		app := harness.App(t, "a")
+		s := front(t, app.Address)
+		c := harness.Dial(t, s.Address)
+		for _, body := range []struct{ framing, text string }{
+			{"Content-Length: 4", "body"},
+			{"Transfer-Encoding: chunked", "4\r\nbody\r\n0\r\n\r\n"},
+		} {
+			if m := c.Exchange(t, "POST /echo"+head+body.framing+"\r\n\r\n"); m.Status() != 100 {
+				t.Fatalf("got %s; want 100 Continue", m.First)
+			}
+			c.Send(t, body.text)
+			if m := c.Response(t, "POST"); m.Status() != 200 || !strings.Contains(string(m.Body), `"body":"body"`) {
+				t.Fatalf("got %s %q", m.First, m.Body)
+			}
+		}
+	})
+	t.Run("the backend ignores the expectation: the client sends after a while", func(t *testing.T) {
 		s := front(t, backend)
 		c := harness.Dial(t, s.Address)
-		if m := c.Exchange(t, "POST /"+head+"Content-Length: 4\r\n\r\n"); m.Status() != 100 {
-			t.Fatalf("got %s; want 100 Continue", m.First)
+		c.Send(t, "POST /"+head+"Content-Length: 4\r\n\r\n")
+		// What curl does: it waits a second for the 100, or sends sooner when one comes.
+		_ = c.SetReadDeadline(time.Now().Add(time.Second)) // Fails only once closed, as the read will then.
+		if _, err := c.R.Peek(1); err == nil {
+			if m := c.Response(t, "POST"); m.Status() != 100 {
+				t.Fatalf("got %s before the body was sent", m.First)
+			}
 		}
 		c.Send(t, "body")
 		if m := c.Response(t, "POST"); m.Status() != 200 {

@@ -122,11 +122,14 @@ func TestUpgradeTimeoutClosesTheSilentOnly(t *testing.T) {
 	silent := harness.OpenWebSocket(t, s.Address, "/")
 	opened := time.Now()
 	talking := harness.OpenWebSocket(t, s.Address, "/")
-	ended := make(chan time.Duration, 1)
+	closed := make(chan error, 1)
 	go func() {
-		_ = silent.SetReadDeadline(time.Now().Add(patience)) // Fails only once closed, as the read will then.
-		_, _ = io.Copy(io.Discard, silent.R)                 // How it ends does not matter here, only when.
-		ended <- time.Since(opened)
+		code, _, err := silent.ReadClose()
+		took := time.Since(opened)
+		if err == nil && (code != 1001 || took < 900*time.Millisecond || took > 2500*time.Millisecond) {
+			err = fmt.Errorf("it got close %d after %v; want 1001 after 1s", code, took)
+		}
+		closed <- err
 	}()
 	for time.Since(opened) < 3*time.Second {
 		if err := talking.WriteFrame(harness.OpText, []byte("still here")); err != nil {
@@ -138,12 +141,27 @@ func TestUpgradeTimeoutClosesTheSilentOnly(t *testing.T) {
 		time.Sleep(200 * time.Millisecond) // The rhythm of the one that talks, not a wait for anything.
 	}
 	select {
-	case took := <-ended:
-		if took < 900*time.Millisecond || took > 2500*time.Millisecond {
-			t.Errorf("the silent one was closed after %v; want 1s", took)
+	case err := <-closed:
+		if err != nil {
+			t.Errorf("the silent one: %v", err)
 		}
 	default:
 		t.Error("the silent one is still open after 3s; want 1s")
+	}
+	silent.End(t, 5*time.Second) // It never answers the Close frame, and is not waited for long.
+}
+
+func TestUpgradeTimeoutClosesOtherProtocolsToo(t *testing.T) {
+	backend := upgrader(t, "", func(c *harness.Conn) {
+		_, _ = io.Copy(io.Discard, c.R) // Until the end, however it comes.
+	})
+	s := behind(t, ", upgrade_timeout: 1s", backend)
+	c := harness.Dial(t, s.Address)
+	c.Exchange(t, upgradeRequest)
+	began := time.Now()
+	c.End(t, 2500*time.Millisecond)
+	if took := time.Since(began); took < 900*time.Millisecond {
+		t.Errorf("closed after %v; want 1s", took)
 	}
 }
 
