@@ -123,6 +123,7 @@ function stop(signal) {
   clearInterval(ticking);
   for (const res of feeds) res.end();
   for (const ws of echo.clients) ws.close(1001, 'worker is stopping');
+  setTimeout(() => { for (const ws of echo.clients) ws.terminate(); }, 1000).unref(); // Those that do not answer.
   io.disconnectSockets(true);
   io.engine.close();
   server.close(() => process.exit(0));
