@@ -6,7 +6,7 @@ import "net/http"
 // the same in the response header, in logs and in the documentation.
 type Cause uint8
 
-// The causes, see docs/configuration.md for what to do about each.
+// The causes, see docs/errors.md for what to do about each.
 const (
 	CauseNone Cause = iota
 	CauseNoRoute
