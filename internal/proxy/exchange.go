@@ -141,21 +141,23 @@ func (x *exchange) forward() {
 	x.up.keep(x.repeatable && x.target.Retry.Attempts > 1, x.target.Retry.BodyLimit)
 	var last *failure
 	for {
-		f := x.acquireBackend()
-		if f == nil {
-			f = x.attemptAndRelease()
-		} else if last != nil && f.cause == CauseNoBackend {
-			f = last // what happened to the attempts says more
-		}
-		if f == nil {
-			return
-		}
-		if !x.mayRetry(f) {
+		if f := x.acquireBackend(); f != nil {
+			if last != nil && f.cause == CauseNoBackend {
+				f = last // what happened to the attempts says more
+			}
 			x.giveUp(f)
 			return
 		}
-		last = f
-		x.target.Pool.Stats.Retries.Add(1)
+		if last != nil {
+			x.target.Pool.Stats.Retries.Add(1)
+		}
+		if last = x.attemptAndRelease(); last == nil {
+			return
+		}
+		if !x.mayRetry(last) {
+			x.giveUp(last)
+			return
+		}
 	}
 }
 
