@@ -14,10 +14,11 @@ import (
 )
 
 // clientConn is a client's connection as fasthttp.Server sees it. It reads each
-// request head itself, strictly, and hands fasthttp that head without the
-// fields that frame a body: the body stays here, for the exchange to stream.
-// Responses are written by the exchange with send; what fasthttp writes behind
-// them is swallowed. It holds a read buffer only while a request is there.
+// request head itself, strictly, and hands fasthttp the same few bytes for each,
+// so that the handler runs: a second reading of what came would only be another
+// opinion of it. Head and body stay here, for the exchange. Responses are
+// written by the exchange with send; what fasthttp writes behind them is
+// swallowed. It holds a read buffer only while a request is there.
 //
 // Everything but the marked fields belongs to the goroutine that serves the
 // connection, but for what the upload's goroutine borrows.
@@ -26,9 +27,7 @@ type clientConn struct {
 	listener *Listener
 	rd       wire.Reader
 	req      wire.Request
-	head     []byte
-	feed     []span // parts of head that fasthttp reads
-	fed      int    // of which have been read
+	fed      string // what fasthttp has still to read of fedHead
 	phase    phase
 	started  time.Duration // when the first byte of the request was there
 	at       time.Duration // the last reading of the clock
@@ -58,14 +57,15 @@ const (
 	connReleased        // was idle and has been told to go
 )
 
-type span struct{ from, to int }
+// fedHead is what fasthttp reads of every request.
+const fedHead = "GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 
 type phase uint8
 
 const (
 	phaseIdle phase = iota // before a request
 	phaseHead              // reading a head
-	phaseFed               // fasthttp reads the head
+	phaseFed               // fasthttp reads fedHead
 	phaseBody              // the exchange has the request
 )
 
@@ -118,25 +118,18 @@ func (c *clientConn) armRead(by, slack time.Duration) error {
 	return c.socket.SetReadDeadline(transport.Deadline(by))
 }
 
-// Read hands fasthttp the next head.
+// Read waits for the next request and hands fasthttp fedHead for it.
 func (c *clientConn) Read(p []byte) (int, error) {
-	if c.fed == len(c.feed) {
+	if c.fed == "" {
 		if c.phase == phaseFed {
 			return 0, io.ErrUnexpectedEOF
 		}
-		if err := c.nextHead(); err != nil {
+		if c.nextHead() != nil {
 			return 0, io.EOF
 		}
 	}
-	n := 0
-	for c.fed < len(c.feed) && n < len(p) {
-		s := &c.feed[c.fed]
-		m := copy(p[n:], c.head[s.from:s.to])
-		n += m
-		if s.from += m; s.from == s.to {
-			c.fed++
-		}
-	}
+	n := copy(p, c.fed)
+	c.fed = c.fed[n:]
 	return n, nil
 }
 
@@ -154,15 +147,13 @@ func (c *clientConn) nextHead() error {
 	c.started, c.phase = c.at, phaseHead
 	head, err := c.rd.Head(c.listener.limits.Load().MaxHeaderSize)
 	if err == nil {
-		c.head = head
 		err = c.req.Parse(head)
 	}
 	if err != nil {
 		c.refuseHead(err)
 		return err
 	}
-	c.phase = phaseFed
-	c.feed, c.fed = c.feedSpans(c.feed[:0]), 0
+	c.phase, c.fed = phaseFed, fedHead
 	return nil
 }
 
@@ -192,26 +183,6 @@ func (c *clientConn) waitRequest() error {
 		c.listener.mu.Unlock()
 	}
 	return nil
-}
-
-// feedSpans lists the parts of the head that fasthttp is to see: the request
-// line and the fields by which it keeps or closes the connection. It must not
-// see those that frame a body, and parsing the others twice would cost more
-// than all of our own parsing.
-func (c *clientConn) feedSpans(spans []span) []span {
-	rest := c.req.Fields()
-	if len(rest) == 0 {
-		return append(spans, span{0, len(c.head)})
-	}
-	start, _ := c.req.Offsets(0)
-	spans = append(spans, span{0, start})
-	for i := range rest {
-		if k := rest[i].Kind; k == wire.KindHost || k == wire.KindConnection {
-			start, end := c.req.Offsets(i)
-			spans = append(spans, span{start, end})
-		}
-	}
-	return append(spans, span{len(c.head) - len("\r\n"), len(c.head)})
 }
 
 // refuseHead answers a head that cannot be accepted.

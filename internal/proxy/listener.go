@@ -21,6 +21,8 @@ const (
 	// backlogGrace is how long a stopping listener goes on accepting, so that
 	// connections already made are not reset.
 	backlogGrace = 50 * time.Millisecond
+	// fasthttpBuffer holds fedHead, and the response that nobody sees.
+	fasthttpBuffer = 256
 	// maxAcceptPause bounds the wait after an error such as too many open files.
 	maxAcceptPause = 200 * time.Millisecond
 )
@@ -45,13 +47,11 @@ func (p *Proxy) NewListener(name string, ln net.Listener, lim Limits) *Listener 
 	l.limits.Store(&lim)
 	l.server = &fasthttp.Server{
 		Handler: p.handle,
-		// What is left for fasthttp to refuse passed our own parser before, so
-		// this is rare; the answer still has to be ours.
-		ErrorHandler: p.handleError,
 		// Reading and writing bodies is done by the exchange, so fasthttp can
 		// give its buffers back while a request is served or awaited.
 		ReduceMemoryUsage:             true,
-		ReadBufferSize:                lim.MaxHeaderSize + 1,
+		ReadBufferSize:                fasthttpBuffer,
+		WriteBufferSize:               fasthttpBuffer,
 		DisableHeaderNamesNormalizing: true,
 		DisablePreParseMultipartForm:  true,
 		NoDefaultServerHeader:         true,

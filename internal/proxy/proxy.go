@@ -61,17 +61,5 @@ func (p *Proxy) finish(ctx *fasthttp.RequestCtx, c *clientConn, x *exchange) {
 	}
 }
 
-// handleError answers what fasthttp refuses although our parser took it.
-func (p *Proxy) handleError(ctx *fasthttp.RequestCtx, err error) {
-	c, ok := ctx.Conn().(*clientConn)
-	if !ok || c.phase != phaseFed {
-		return
-	}
-	c.closing, c.linger = true, true
-	x := acquireExchange(c)
-	x.answerCause(CauseBadRequest, 0, err.Error())
-	x.release()
-}
-
 // cutUnix takes the path out of unix:/path.
 func cutUnix(address string) (string, bool) { return strings.CutPrefix(address, "unix:") }
