@@ -4,6 +4,8 @@ import (
 	"net/http"
 	"strconv"
 	"time"
+
+	"steelyard/internal/transport"
 )
 
 // retryAfter is what a full pool advises clients, in seconds.
@@ -14,6 +16,7 @@ const retryAfter = 1
 // own; detail replaces the hint.
 func (x *exchange) answerCause(cause Cause, status int, detail string) {
 	x.report(cause, detail)
+	x.c.at = transport.Now()
 	info := &causes[cause]
 	if status == 0 {
 		status = info.status

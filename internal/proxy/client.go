@@ -30,7 +30,7 @@ type clientConn struct {
 	fed      string // what fasthttp has still to read of fedHead
 	phase    phase
 	started  time.Duration // when the first byte of the request was there
-	at       time.Duration // the last reading of the clock
+	at       time.Duration // the last reading of the clock; renewed after every wait
 	readBy   time.Duration // armed deadlines, on the package clock
 	writeBy  time.Duration
 	closing  bool // no further request is read
@@ -105,7 +105,11 @@ func (n *netSide) Read(p []byte) (int, error) {
 	if c.interrupted.Load() {
 		return 0, os.ErrDeadlineExceeded
 	}
-	return c.socket.Read(p)
+	m, err := c.socket.Read(p)
+	if c.phase == phaseHead {
+		c.at = transport.Now() // the head took its time; the backend has not yet
+	}
+	return m, err
 }
 
 // armRead sets the read deadline, unless the one in force is at most slack

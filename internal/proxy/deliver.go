@@ -75,16 +75,17 @@ func (x *exchange) stream(chunked bool) bool {
 	silence := x.snap.Endpoints[x.index].Conns.Options().BodyTimeout
 	for {
 		if silence > 0 {
+			x.c.at = transport.Now() // a slow client is not the backend's silence
 			x.waitBy = x.c.at + silence
 			if x.conn.Arm(x.c.at, silence) != nil {
 				return x.backendLost(io.ErrUnexpectedEOF)
 			}
 		}
 		p, err := b.Next()
+		x.c.at = transport.Now()
 		if err == io.EOF {
 			break
 		}
-		x.c.at = transport.Now()
 		if err != nil {
 			return x.backendLost(err)
 		}

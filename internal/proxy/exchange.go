@@ -229,8 +229,9 @@ func (x *exchange) queue() *failure {
 	defer p.Leave(w)
 	for {
 		if first {
+			x.c.at = transport.Now()
 			if x.attempts == 0 { // tried knows backends by their index in snap
-				x.snap = p.Snapshot()
+				x.snap, x.affine = p.Snapshot(), affinity{}
 			}
 			if ok, f := x.tryAcquire(); ok || f != nil {
 				return f
