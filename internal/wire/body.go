@@ -1,18 +1,23 @@
 package wire
 
 import (
+	"errors"
 	"io"
 )
 
 // Limits of the chunked coding, in bytes.
 const (
 	maxChunkLine = 4 << 10  // a chunk's size line with its extensions
-	maxTrailers  = 16 << 10 // a trailer section
+	maxTrailers  = 16 << 10 // a trailer section, with the lines that are dropped
+	// maxOverhead is how much longer size lines may be in all than content
+	// pays for: a body of one-byte chunks with long extensions costs more work
+	// than it is worth.
+	maxOverhead = 16 << 10
 )
 
 // Body reads the content of one message from a Reader, without copying it.
 // It is used by one goroutine at a time. After a timeout Next can be called
-// again and goes on where it was.
+// again and goes on where it was. The zero Body is empty.
 type Body struct {
 	rd      *Reader
 	framing Framing
@@ -21,6 +26,10 @@ type Body struct {
 	done    bool
 	read    int64
 	trailer []byte
+	// overhead is the length of the size lines that content has not paid for,
+	// then that of the trailer section.
+	overhead int64
+	err      error // a violation of the coding; the body cannot go on
 }
 
 type chunkState uint8
@@ -48,9 +57,6 @@ func (b *Body) Received() int64 { return b.read }
 // they came, each with its CRLF. It is complete when Done reports true.
 func (b *Body) Trailers() []byte { return b.trailer }
 
-// Buffered reports whether Next has something without waiting for the network.
-func (b *Body) Buffered() bool { return !b.done && b.rd.Buffered() > 0 }
-
 // Grow lets the reader take more at a time, for a body worth it.
 func (b *Body) Grow() {
 	if b.framing == FramingLength && b.left <= SmallBuffer {
@@ -59,30 +65,11 @@ func (b *Body) Grow() {
 	b.rd.grow()
 }
 
-// grow moves unread bytes into a large buffer; the head in use stays where it
-// is. It reports false if that would give no more room.
-func (rd *Reader) grow() bool {
-	if rd.Buffered() >= LargeBuffer || rd.buf != nil && len(rd.buf.B) >= LargeBuffer && rd.keep == 0 {
-		return false
-	}
-	bigger := GetBuffer(LargeBuffer)
-	n := 0
-	if rd.buf != nil {
-		n = copy(bigger.B, rd.buf.B[rd.r:rd.w])
-		if rd.keep > 0 {
-			rd.head = rd.buf
-		} else {
-			rd.buf.Put()
-		}
-	}
-	rd.buf, rd.r, rd.w, rd.keep = bigger, 0, n, 0
-	return true
-}
-
 // Next returns the next bytes of content, at least one, valid until the next
 // call; io.EOF after the last. It waits for the network only if nothing is
-// buffered. A connection that ends early is ErrShortBody, a violation of the
-// chunked coding an *Error, everything else is the error of the connection.
+// buffered. A connection that ends early is ErrShortBody. A violation of the
+// chunked coding is an *Error and the end: what follows it on the connection
+// belongs to no message. Everything else is the error of the connection.
 func (b *Body) Next() ([]byte, error) {
 	for !b.done {
 		p, err := b.step()
@@ -99,7 +86,8 @@ func (b *Body) Next() ([]byte, error) {
 				if b.rd.grow() {
 					continue
 				}
-				err = badMessage("a line of the chunked coding is too long")
+				b.err = badMessage("a line of the chunked coding is too long")
+				err = b.err
 			}
 			if err != nil {
 				return nil, err
@@ -133,10 +121,13 @@ func (b *Body) Ready() ([]byte, error) {
 }
 
 // errNeedMore asks Next to read from the connection.
-var errNeedMore = &Error{Reason: "more bytes are needed"}
+var errNeedMore = errors.New("more bytes are needed")
 
 func (b *Body) step() ([]byte, error) {
 	switch b.framing {
+	case FramingNone:
+		b.done = true
+		return nil, nil
 	case FramingLength:
 		p, err := b.take()
 		b.done = b.left == 0
@@ -145,7 +136,14 @@ func (b *Body) step() ([]byte, error) {
 		b.left = int64(b.rd.Buffered())
 		return b.take()
 	}
-	return b.chunked()
+	if b.err != nil {
+		return nil, b.err
+	}
+	p, err := b.chunked()
+	if err != nil && err != errNeedMore {
+		b.err = err
+	}
+	return p, err
 }
 
 // take returns up to left buffered bytes.
@@ -154,9 +152,8 @@ func (b *Body) take() ([]byte, error) {
 	if len(p) == 0 {
 		return nil, errNeedMore
 	}
-	if int64(len(p)) > b.left {
-		p = p[:b.left]
-	}
+	n := int(min(int64(len(p)), b.left))
+	p = p[:n:n]
 	b.left -= int64(len(p))
 	b.rd.Discard(len(p))
 	return p, nil
@@ -172,9 +169,14 @@ func (b *Body) chunked() ([]byte, error) {
 		if b.left, err = parseChunkSize(line); err != nil {
 			return nil, err
 		}
+		// Sixteen bytes a chunk and the length of its data are free.
+		b.overhead = max(0, b.overhead+int64(len(line))-16-b.left)
+		if b.overhead > maxOverhead {
+			return nil, badMessage("the chunk extensions are larger than the limit")
+		}
 		b.state = chunkData
 		if b.left == 0 {
-			b.state = chunkTrailer
+			b.state, b.overhead = chunkTrailer, 0
 		}
 		return nil, nil
 	case chunkData:
@@ -223,7 +225,7 @@ func (b *Body) readTrailer() error {
 		b.done = true
 		return nil
 	}
-	if len(b.trailer)+len(line) > maxTrailers {
+	if b.overhead += int64(len(line)); b.overhead > maxTrailers {
 		return &Error{Status: 431, Reason: "the trailer section is larger than the limit"}
 	}
 	n := len(b.trailer)
@@ -232,20 +234,34 @@ func (b *Body) readTrailer() error {
 	if err != nil {
 		return err
 	}
-	if !trailerAllowed(kindOf(b.trailer[f.start:f.nameEnd])) {
+	if !trailerAllowed(b.trailer[f.start:f.nameEnd]) {
 		b.trailer = b.trailer[:n]
 	}
 	return nil
 }
 
-// trailerAllowed drops trailers that would change framing, routing or trust if
-// a recipient merged them into the head (RFC 9110, section 6.5.1).
-func trailerAllowed(k Kind) bool {
-	return k == KindOther || k == KindIdempotencyKey
+// trailerAllowed drops trailers that would change framing, routing, content
+// format, conditions or trust if a recipient merged them into the head (RFC
+// 9110, section 6.5.1).
+func trailerAllowed(name []byte) bool {
+	if kindOf(name) != KindOther || len(name) >= 3 && EqualFold(name[:3], "if-") {
+		return false
+	}
+	for _, s := range notInTrailers {
+		if EqualFold(name, s) {
+			return false
+		}
+	}
+	return true
 }
 
-// parseChunkSize reads chunk-size [chunk-ext] (RFC 9112, section 7.1);
-// extensions are checked for control characters and dropped.
+// notInTrailers are fields without a Kind that act on a whole message.
+var notInTrailers = []string{
+	"age", "content-encoding", "content-range", "content-type", "date", "expires", "location",
+	"max-forwards", "pragma", "range", "retry-after", "vary", "warning", "www-authenticate", "x-real-ip",
+}
+
+// parseChunkSize reads chunk-size [chunk-ext] (RFC 9112, section 7.1).
 func parseChunkSize(line []byte) (int64, error) {
 	var n int64
 	i := 0
@@ -255,15 +271,25 @@ func parseChunkSize(line []byte) (int64, error) {
 		}
 		n = n<<4 | int64(unhex(line[i]))
 	}
-	rest := line[i:]
 	if i == 0 {
 		return 0, badMessage("a chunk size is not a hexadecimal number")
 	}
-	ext := TrimOWS(rest)
-	if len(ext) > 0 && ext[0] != ';' || len(ext) == 0 && len(rest) > 0 || !IsValue(rest) {
+	if i < len(line) && !validChunkExt(line[i:]) {
 		return 0, badMessage("a chunk size is followed by something other than an extension")
 	}
 	return n, nil
+}
+
+// validChunkExt checks *( BWS ";" BWS name [ BWS "=" BWS ( token / quoted ) ] )
+// (RFC 9112, section 7.1.1) but for the inside of the extensions, which are
+// dropped: that they begin with a name and hold no control characters.
+func validChunkExt(b []byte) bool {
+	ext := TrimOWS(b)
+	if len(ext) < 2 || ext[0] != ';' || !IsValue(ext) {
+		return false
+	}
+	name := TrimOWS(ext[1:])
+	return len(name) > 0 && classes[name[0]]&classToken != 0
 }
 
 func unhex(c byte) byte {

@@ -66,18 +66,8 @@ func (rd *Reader) EndMessage() {
 // fill reads once from the source into the free part of the buffer. It returns
 // the number of bytes read; io.EOF only when nothing was read.
 func (rd *Reader) fill() (int, error) {
-	if rd.buf == nil {
-		rd.buf = GetBuffer(SmallBuffer)
-	}
-	if rd.r == rd.w {
-		rd.r, rd.w = rd.keep, rd.keep
-	}
-	if rd.w == len(rd.buf.B) {
-		if rd.r == rd.keep {
-			return 0, errBufferFull
-		}
-		n := copy(rd.buf.B[rd.keep:], rd.buf.B[rd.r:rd.w])
-		rd.r, rd.w = rd.keep, rd.keep+n
+	if err := rd.makeRoom(); err != nil {
+		return 0, err
 	}
 	n, err := rd.src.Read(rd.buf.B[rd.w:])
 	rd.w += n
@@ -90,12 +80,32 @@ func (rd *Reader) fill() (int, error) {
 	return 0, err
 }
 
-// Attempt fills the reader once with read, which must not wait. If that reads
-// nothing, a reader that held nothing holds no buffer afterwards either. The
-// error is that of read.
-func (rd *Reader) Attempt(read func([]byte) (int, error)) error {
+// makeRoom sees to it that there is a buffer with free bytes behind w, or
+// returns errBufferFull.
+func (rd *Reader) makeRoom() error {
 	if rd.buf == nil {
 		rd.buf = GetBuffer(SmallBuffer)
+	}
+	if rd.r == rd.w {
+		rd.r, rd.w = rd.keep, rd.keep
+	}
+	if rd.w < len(rd.buf.B) {
+		return nil
+	}
+	if rd.r == rd.keep {
+		return errBufferFull
+	}
+	n := copy(rd.buf.B[rd.keep:], rd.buf.B[rd.r:rd.w])
+	rd.r, rd.w = rd.keep, rd.keep+n
+	return nil
+}
+
+// Attempt fills the reader once with read, which must not wait. If that reads
+// nothing, a reader that held nothing holds no buffer afterwards either. The
+// error is that of read, or says that there is no room.
+func (rd *Reader) Attempt(read func([]byte) (int, error)) error {
+	if err := rd.makeRoom(); err != nil {
+		return err
 	}
 	n, err := read(rd.buf.B[rd.w:])
 	rd.w += n
@@ -105,7 +115,7 @@ func (rd *Reader) Attempt(read func([]byte) (int, error)) error {
 	return err
 }
 
-var errBufferFull = errors.New("buffer full")
+var errBufferFull = errors.New("the read buffer is full")
 
 // Head reads the next head, through its empty line, and returns its bytes,
 // which stay valid until EndMessage. One empty line before a head is skipped
@@ -116,13 +126,13 @@ var errBufferFull = errors.New("buffer full")
 // error at once, without waiting for the rest. After a timeout Head can be
 // called again and goes on where it was.
 func (rd *Reader) Head(limit int) ([]byte, error) {
-	scanned := 0 // complete lines before rd.r+scanned have been checked
+	scanned := 0 // the bytes before rd.r+scanned have been searched
 	skipped := false
 	for {
 		b := rd.Bytes()
 		if !skipped && len(b) >= 2 && b[0] == '\r' && b[1] == '\n' {
 			rd.r += 2
-			skipped = true
+			skipped, scanned = true, 0
 			continue
 		}
 		end, next, err := headEnd(b, scanned)
@@ -147,6 +157,26 @@ func (rd *Reader) Head(limit int) ([]byte, error) {
 	}
 }
 
+// grow moves unread bytes into a large buffer; the head in use stays where it
+// is. It reports false if that would give no more room.
+func (rd *Reader) grow() bool {
+	if rd.Buffered() >= LargeBuffer || rd.buf != nil && len(rd.buf.B) >= LargeBuffer && rd.keep == 0 {
+		return false
+	}
+	bigger := GetBuffer(LargeBuffer)
+	n := 0
+	if rd.buf != nil {
+		n = copy(bigger.B, rd.buf.B[rd.r:rd.w])
+		if rd.keep > 0 {
+			rd.head = rd.buf
+		} else {
+			rd.buf.Put()
+		}
+	}
+	rd.buf, rd.r, rd.w, rd.keep = bigger, 0, n, 0
+	return true
+}
+
 // fillHead is fill with a buffer that grows up to the limit.
 func (rd *Reader) fillHead(limit int) error {
 	_, err := rd.fill()
@@ -162,20 +192,21 @@ func (rd *Reader) fillHead(limit int) error {
 	return err
 }
 
-// headEnd looks for the empty line that ends a head. from is an offset at the
-// start of a line; next is where to go on with more bytes.
+// headEnd looks for the empty line that ends a head, in b from offset from on;
+// what is before that has been searched. next is where to go on with more bytes.
 func headEnd(b []byte, from int) (end, next int, err error) {
 	for {
 		i := indexLF(b[from:])
 		if i < 0 {
-			return -1, from, nil
+			return -1, len(b), nil
 		}
-		if i == 0 || b[from+i-1] != '\r' {
-			return -1, from, badMessage("a line of the head ends with LF alone")
+		i += from
+		if i == 0 || b[i-1] != '\r' {
+			return -1, i, badMessage("a line of the head ends with LF alone")
 		}
-		if i == 1 {
-			return from + 2, 0, nil
+		from = i + 1
+		if i == 1 || b[i-2] == '\n' {
+			return from, from, nil
 		}
-		from += i + 1
 	}
 }
