@@ -5,20 +5,24 @@ const (
 	classToken  = 1 << iota // tchar
 	classValue              // VCHAR, obs-text, SP, HTAB
 	classTarget             // what a request target may hold
+	classHost               // reg-name without user information, RFC 3986 section 3.2.2
 )
 
 var classes = buildClasses()
 
 func buildClasses() (t [256]uint8) {
 	for c := '0'; c <= '9'; c++ {
-		t[c] |= classToken
+		t[c] |= classToken | classHost
 	}
 	for c := 'a'; c <= 'z'; c++ {
-		t[c] |= classToken
-		t[c-32] |= classToken
+		t[c] |= classToken | classHost
+		t[c-32] |= classToken | classHost
 	}
 	for _, c := range "!#$%&'*+-.^_`|~" {
 		t[c] |= classToken
+	}
+	for _, c := range "-._~%!$&'()*+,;=" {
+		t[c] |= classHost
 	}
 	for c := 0x20; c <= 0xff; c++ {
 		if c != 0x7f {

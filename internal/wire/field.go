@@ -112,7 +112,7 @@ func kindOf(name []byte) Kind {
 // backend relies on (RFC 9110, section 7.6.1).
 func (k Kind) endToEnd() bool {
 	switch k {
-	case KindHost, KindContentLength, KindTransferEncoding, KindXForwardedFor, KindXForwardedProto,
+	case KindHost, KindContentLength, KindTransferEncoding, KindTrailer, KindExpect, KindXForwardedFor, KindXForwardedProto,
 		KindXForwardedHost, KindForwarded, KindXRequestID, KindCookie, KindSetCookie, KindAuthorization,
 		KindIdempotencyKey, KindCacheControl:
 		return true
@@ -267,7 +267,7 @@ func parseField(buf []byte, pos, end int) (Field, error) {
 		ve--
 	}
 	if !IsValue(line[vs:ve]) {
-		return Field{}, badMessage("the value of field %q holds a control character", line[:colon])
+		return Field{}, badMessage("the value of field %q holds a control character", line[:min(colon, maxQuoted)])
 	}
 	p := uint32(pos)
 	return Field{start: p, nameEnd: p + uint32(colon), valueStart: p + uint32(vs), valueEnd: p + uint32(ve), end: uint32(end)}, nil

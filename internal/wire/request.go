@@ -10,7 +10,7 @@ type Request struct {
 	// Target is the request target as it was sent.
 	Target []byte
 	// Path and Query are the two parts of an origin-form or absolute-form
-	// target; Path is "*" for OPTIONS *. HasQuery tells "/?" from "/".
+	// target; Path is "*" for OPTIONS of the whole server. HasQuery tells "/?" from "/".
 	Path, Query []byte
 	HasQuery    bool
 	// Host is the authority that was asked for: that of an absolute-form
@@ -67,9 +67,7 @@ func (r *Request) Parse(head []byte) error {
 	case r.Minor == 0:
 		return badMessage("Transfer-Encoding in an HTTP/1.0 request")
 	case !EqualFold(coding, "chunked"):
-		// RFC 9112, section 6.1: a coding that is not understood is 501; one
-		// whose end cannot be known must not be guessed.
-		return &Error{Status: 501, Reason: "the only transfer coding understood here is chunked"}
+		return refuseCoding(coding)
 	default:
 		r.Length = -1
 	}
@@ -82,20 +80,46 @@ func (r *Request) Parse(head []byte) error {
 	return nil
 }
 
-// upgradeProtocol is the value of Upgrade, unless it asks for HTTP/2: that
-// would let requests pass which nobody routed.
-func (r *Request) upgradeProtocol() []byte {
-	v := r.First(KindUpgrade)
-	for item, rest := NextItem(v); item != nil; item, rest = NextItem(rest) {
-		if len(item) >= 3 && (EqualFold(item[:3], "h2c") || EqualFold(item, "h2")) ||
-			len(item) >= 5 && EqualFold(item[:5], "http/") {
-			return nil
+// refuseCoding says what is wrong with a Transfer-Encoding other than chunked.
+// A body whose end cannot be known is 400 (RFC 9112, section 6.3), and so is
+// chunked twice (section 7.1); a coding that is not understood is 501 (section
+// 6.1).
+func refuseCoding(value []byte) error {
+	chunked := 0
+	var last []byte
+	for item, rest := NextItem(value); item != nil; item, rest = NextItem(rest) {
+		if last = item; EqualFold(item, "chunked") {
+			chunked++
 		}
 	}
-	if len(v) == 0 {
+	if chunked != 1 || !EqualFold(last, "chunked") {
+		return badMessage("Transfer-Encoding does not end with one chunked")
+	}
+	return &Error{Status: 501, Reason: "the only transfer coding understood here is chunked"}
+}
+
+// upgradeProtocol is the value of Upgrade, unless it is malformed or one of its
+// protocols carries HTTP: that would let requests pass which nobody routed.
+func (r *Request) upgradeProtocol() []byte {
+	v := r.First(KindUpgrade)
+	offered := false
+	for item, rest := NextItem(v); item != nil; item, rest = NextItem(rest) {
+		name, version, slash := bytes.Cut(item, slashBytes)
+		if !IsToken(name) || slash && !IsToken(version) || carriesHTTP(name) {
+			return nil
+		}
+		offered = true
+	}
+	if !offered {
 		return nil
 	}
 	return v
+}
+
+// carriesHTTP knows h2c of RFC 7540 with its drafts, the versions of HTTP and
+// the TLS of RFC 2817.
+func carriesHTTP(protocol []byte) bool {
+	return len(protocol) >= 2 && EqualFold(protocol[:2], "h2") || EqualFold(protocol, "http") || EqualFold(protocol, "tls")
 }
 
 func (r *Request) parseLine(line []byte) error {
@@ -151,12 +175,19 @@ func (r *Request) parseTarget(t []byte) error {
 		r.Path, r.Query, r.HasQuery = t[:i], t[i+1:], true
 	}
 	if len(r.Path) == 0 {
-		r.Path = slash
+		r.Path = slashBytes
+		if !r.HasQuery && string(r.Method) == "OPTIONS" {
+			r.Path = asterisk // RFC 9112, section 3.2.4
+		}
 	}
 	return nil
 }
 
-var slash = []byte("/")
+// Paths that stand for an empty one.
+var (
+	slashBytes = []byte("/")
+	asterisk   = []byte("*")
+)
 
 // absoluteForm takes scheme and authority off and returns path and query.
 func (r *Request) absoluteForm(t []byte) ([]byte, error) {
@@ -222,10 +253,8 @@ func validAuthority(b []byte) bool {
 		if i := bytes.IndexByte(b, ':'); i >= 0 {
 			host, port = b[:i], b[i:]
 		}
-		for _, c := range host {
-			if !isHostChar(c) {
-				return false
-			}
+		if !all(host, classHost) {
+			return false
 		}
 	}
 	if len(host) == 0 || len(port) > 6 {
@@ -241,13 +270,4 @@ func validAuthority(b []byte) bool {
 
 func isHex(c byte) bool {
 	return '0' <= c && c <= '9' || 'a' <= c|0x20 && c|0x20 <= 'f'
-}
-
-// isHostChar takes reg-name of RFC 3986 without user information.
-func isHostChar(c byte) bool {
-	switch {
-	case '0' <= c && c <= '9', 'a' <= c|0x20 && c|0x20 <= 'z':
-		return true
-	}
-	return bytes.IndexByte([]byte("-._~%!$&'()*+,;="), c) >= 0
 }

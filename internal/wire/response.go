@@ -28,7 +28,9 @@ type Response struct {
 	// KeepAlive says that the connection can be used again after the body.
 	KeepAlive bool
 	// KeepAliveSeconds is the timeout parameter of Keep-Alive, how long the
-	// backend keeps an idle connection; 0 if it was not said.
+	// backend keeps an idle connection; 0 if it was not said. A backend that
+	// says 0 means less than a second (Node.js rounds down): that is too short
+	// to be relied on, and KeepAlive is false.
 	KeepAliveSeconds int
 }
 
@@ -56,7 +58,11 @@ func (r *Response) Parse(head []byte, toHead bool) error {
 		return err
 	}
 	r.KeepAlive = !r.connClose && (r.Minor == 1 || r.connKeepAlive)
-	r.KeepAliveSeconds = r.keepAliveTimeout()
+	seconds, said := r.keepAliveTimeout()
+	r.KeepAliveSeconds = seconds
+	if said && seconds == 0 {
+		r.KeepAlive = false
+	}
 	r.Length = 0
 	switch {
 	case toHead || r.Status < 200 || r.Status == 204 || r.Status == 304:
@@ -66,7 +72,7 @@ func (r *Response) Parse(head []byte, toHead bool) error {
 		// with the connection. Codings below chunked cannot be passed on as
 		// if they were content, so they are refused.
 		if !EqualFold(coding, "chunked") || r.Minor == 0 {
-			return badMessage("the transfer coding %q is not understood", coding)
+			return badMessage("the transfer coding %q is not understood", coding[:min(len(coding), maxQuoted)])
 		}
 		r.Framing = FramingChunked
 	case length >= 0:
@@ -105,23 +111,20 @@ func (r *Response) parseLine(line []byte) error {
 
 // keepAliveTimeout reads the timeout parameter of Keep-Alive: not a standard,
 // but what Node.js and Apache send.
-func (r *Response) keepAliveTimeout() int {
+func (r *Response) keepAliveTimeout() (seconds int, said bool) {
 	for item, rest := NextItem(r.First(KindKeepAlive)); item != nil; item, rest = NextItem(rest) {
 		i := bytes.IndexByte(item, '=')
 		if i < 0 || !EqualFold(TrimOWS(item[:i]), "timeout") {
 			continue
 		}
-		n := 0
-		for _, c := range TrimOWS(item[i+1:]) {
-			if c < '0' || c > '9' || n > 1e6 {
-				return 0
+		digits := TrimOWS(item[i+1:])
+		for _, c := range digits {
+			if c < '0' || c > '9' || seconds > 1e6 {
+				return 0, false
 			}
-			n = n*10 + int(c-'0')
+			seconds = seconds*10 + int(c-'0')
 		}
-		return n
+		return seconds, len(digits) > 0
 	}
-	return 0
+	return 0, false
 }
-
-// ConnectionUpgrade reports whether Connection names upgrade.
-func (f *fields) ConnectionUpgrade() bool { return f.connUpgrade }

@@ -27,7 +27,7 @@ func badMessage(format string, args ...any) error {
 // Errors that callers decide on.
 var (
 	// ErrHeadTooLarge means that a head did not end within the limit.
-	ErrHeadTooLarge error = &Error{Status: 431, Reason: "the request head is larger than the limit"}
+	ErrHeadTooLarge error = &Error{Status: 431, Reason: "the head is larger than the limit"}
 	// ErrVersion means an HTTP version other than 1.0 and 1.1.
 	ErrVersion error = &Error{Status: 505, Reason: "only HTTP/1.0 and HTTP/1.1 are spoken here"}
 	// ErrTooManyFields means more than MaxFields fields in one head.
@@ -41,3 +41,6 @@ const MaxFields = 1000
 
 // maxConnectionOptions is the most names in the Connection fields of one head.
 const maxConnectionOptions = 32
+
+// maxQuoted is how much of a message an error repeats, in bytes.
+const maxQuoted = 64
