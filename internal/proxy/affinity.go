@@ -16,6 +16,7 @@ type affinity struct {
 	key    uint64 // of the client in the table of bindings
 	keyed  bool   // the client can be known by the table
 	keep   bool   // another backend serves this once; the binding stays
+	full   bool   // the bound backend is at its limit, and worth waiting for
 }
 
 // chooseTarget is the pool of the route, or the branch of its split.
@@ -57,11 +58,12 @@ func (x *exchange) choose() int {
 		if !a.looked {
 			x.lookUpBinding()
 		}
+		a.full = false
 		switch x.snap.Bound(a.bound, &x.tried) {
 		case pool.BoundOK:
 			return a.bound
 		case pool.BoundFull:
-			if x.target.Pool.Queues() {
+			if a.full = x.target.Pool.Queues(); a.full {
 				return -1
 			}
 			a.keep = true

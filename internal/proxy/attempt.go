@@ -46,15 +46,27 @@ func (x *exchange) attempt(ep *pool.Endpoint) *failure {
 	if uf := x.up.failed.Load(); uf != nil {
 		f = uf
 	}
+	stale := x.conn != nil && x.conn.Reused() && (f.class == classStale || f.class == classUnsent)
 	if x.conn != nil {
 		x.conn.Close()
 		x.conn = nil
 	}
-	x.tried.Add(x.snap, x.index)
-	if f.class == classStale {
-		x.freshOnly = true
-	}
+	x.markTried(f, stale)
 	return f
+}
+
+// markTried keeps the next attempt away from the backend that failed. A
+// connection that was stale says nothing of its backend: a client that is bound
+// to it is not torn away, but gets a new connection to the same one.
+func (x *exchange) markTried(f *failure, stale bool) {
+	if x.again && f.class == classUnsent {
+		x.attempts-- // it took two connections to learn that the backend is gone
+	}
+	x.again = stale && !x.freshOnly && x.affine.looked && x.affine.bound == x.index
+	x.freshOnly = x.freshOnly || stale
+	if !x.again {
+		x.tried.Add(x.snap, x.index)
+	}
 }
 
 // connect takes a pooled connection or dials.
@@ -63,7 +75,7 @@ func (x *exchange) connect(ep *pool.Endpoint) *failure {
 		x.c.at = transport.Now()
 	}
 	if !x.freshOnly {
-		x.conn = ep.Conns.Get(x.repeatable && x.up.repeatableSize(), x.c.at)
+		x.conn = ep.Conns.Get(x.outlivesStale(), x.c.at)
 	}
 	if x.conn == nil {
 		var err error
@@ -77,6 +89,13 @@ func (x *exchange) connect(ep *pool.Endpoint) *failure {
 	}
 	x.conn.Watcher = x
 	return nil
+}
+
+// outlivesStale reports whether the request would be sent again if it met a
+// connection that has just been closed.
+func (x *exchange) outlivesStale() bool {
+	r := &x.target.Retry
+	return x.repeatable && r.Reset && x.attempts < r.Attempts && x.up.repeatableSize()
 }
 
 func dialCause(err error) Cause {
@@ -134,7 +153,7 @@ func (x *exchange) sentClass() retryClass {
 
 func (x *exchange) resetFailure(class retryClass) *failure {
 	f := &failure{cause: CauseReset, class: class}
-	if idle := x.conn.IdleFor(); x.conn.Reused() {
+	if idle := x.conn.IdleFor(); x.conn.Reused() && class != classPossible {
 		f.detail = fmt.Sprintf("the backend closed a connection that had been idle for %.1f s", idle.Seconds())
 		if limit := x.conn.SaidLimit(); limit > 0 {
 			f.detail += fmt.Sprintf("; its keep-alive timeout is %.0f s", limit.Seconds())
@@ -171,6 +190,7 @@ func (x *exchange) Tick() (time.Duration, error) {
 
 // readHead reads up to the final response's head and passes interim ones on.
 func (x *exchange) readHead() *failure {
+	x.interim = false
 	for n := 0; ; n++ {
 		head, err := x.conn.Reader.Head(maxResponseHead)
 		x.observe(err)
@@ -186,6 +206,7 @@ func (x *exchange) readHead() *failure {
 		if n == maxInformational {
 			return &failure{cause: CauseBadResponse, class: classPossible, detail: "more interim responses than the limit"}
 		}
+		x.interim = true
 		if f := x.deliverInformational(); f != nil {
 			return f
 		}
@@ -202,7 +223,7 @@ func (x *exchange) readHead() *failure {
 func (x *exchange) observe(err error) {
 	began := x.c.at
 	x.c.at = transport.Now()
-	if x.snap.Timed && (err == nil || errors.Is(err, errResponseTimeout)) {
+	if x.snap.Timed && !x.interim && (err == nil || errors.Is(err, errResponseTimeout)) {
 		x.snap.Endpoints[x.index].Backend.ObserveFirstByte(x.c.at - began)
 	}
 }
@@ -225,7 +246,7 @@ func (x *exchange) headFailure(err error) *failure {
 		return &failure{cause: CauseReset, class: classPossible, detail: "the backend closed inside its response head"}
 	}
 	class := x.sentClass()
-	if x.conn.Reader.Buffered() > 0 || x.continued {
+	if x.conn.Reader.Buffered() > 0 || x.interim {
 		class = classPossible
 	}
 	return x.resetFailure(class)
@@ -252,32 +273,29 @@ func (x *exchange) isRepeatable() bool {
 // budget.
 func (x *exchange) mayRetry(f *failure) bool {
 	r := &x.target.Retry
-	if f.granted {
+	switch {
+	case f.granted:
 		return true
-	}
-	if f.class == classNever || x.begun || x.attempts >= r.Attempts || !x.up.replayable() {
+	case f.class == classNever || x.attempts >= r.Attempts || !x.up.replayable():
 		return false
-	}
-	switch f.cause {
-	case CauseConnectRefused, CauseConnectTimeout, CauseConnectFailed:
+	case f.class == classUnsent:
 		return r.Connect
+	}
+	return r.repeats(f.cause) && x.repeatable && x.up.withinLimit() && x.target.Pool.MayRetry()
+}
+
+// repeats reports whether failures of that cause are repeated after a backend
+// may have seen the request.
+func (r *Retry) repeats(c Cause) bool {
+	switch c {
 	case CauseReset:
-		if !r.Reset {
-			return false
-		}
+		return r.Reset
 	case CauseResponseTimeout:
-		if !r.Timeout {
-			return false
-		}
+		return r.Timeout
 	case CauseBadResponse:
-		if !r.BadResponse {
-			return false
-		}
+		return r.BadResponse
 	}
-	if f.class == classUnsent {
-		return true
-	}
-	return x.repeatable && x.target.Pool.MayRetry()
+	return false
 }
 
 // retryStatus gives a response up for another attempt, if its status is to be
@@ -287,7 +305,7 @@ func (x *exchange) retryStatus() *failure {
 	if len(r.Statuses) == 0 || !slices.Contains(r.Statuses, x.resp.Status) {
 		return nil
 	}
-	if x.attempts >= r.Attempts || !x.repeatable || x.up.running || !x.up.replayable() {
+	if x.attempts >= r.Attempts || !x.repeatable || !x.up.wait(graceForUpload) || !x.up.replayable() || !x.up.withinLimit() {
 		return nil
 	}
 	tried := x.tried

@@ -35,6 +35,8 @@ type exchange struct {
 	attempts   int
 	repeatable bool // may be sent again although a backend may have seen it
 	freshOnly  bool // use no connection that was idle
+	again      bool // the next attempt is for the same backend
+	interim    bool // this attempt has brought a 1xx response
 	continued  bool // 100 (Continue) has been passed on
 	begun      bool // the response has begun to reach the client
 
@@ -78,7 +80,8 @@ func (x *exchange) release() {
 	x.tried.Reset()
 	x.affine = affinity{}
 	x.attempts, x.idLen, x.waitBy = 0, 0, 0
-	x.repeatable, x.freshOnly, x.continued, x.begun = false, false, false, false
+	x.repeatable, x.freshOnly, x.again, x.interim = false, false, false, false
+	x.continued, x.begun = false, false
 	x.out = out
 	exchanges.Put(x)
 }
@@ -197,20 +200,17 @@ func (x *exchange) acquireBackend() *failure {
 func (x *exchange) tryAcquire() (bool, *failure) {
 	for {
 		i := x.choose()
+		if i < 0 && x.freshOnly && !x.mayWait() {
+			// The connection was stale, not the backend: with no other left,
+			// the same one gets a new connection.
+			x.tried.Reset()
+			i = x.choose()
+		}
 		if i < 0 {
-			if x.snap.Full(&x.tried) {
+			if x.mayWait() {
 				return false, nil
 			}
-			if x.freshOnly && x.attempts > 0 {
-				// The connection was stale, not the backend: with no other
-				// left, the same one gets a new connection.
-				x.tried.Reset()
-				if i = x.choose(); i < 0 {
-					return false, &failure{cause: CauseNoBackend}
-				}
-			} else {
-				return false, &failure{cause: CauseNoBackend}
-			}
+			return false, &failure{cause: CauseNoBackend}
 		}
 		if x.snap.Acquire(i) {
 			x.index = i
@@ -218,6 +218,9 @@ func (x *exchange) tryAcquire() (bool, *failure) {
 		}
 	}
 }
+
+// mayWait reports whether a backend would have been chosen but for its limit.
+func (x *exchange) mayWait() bool { return x.affine.full || x.snap.Full(&x.tried) }
 
 // queue waits for a backend to fall below its limit.
 func (x *exchange) queue() *failure {

@@ -76,6 +76,11 @@ func (u *upload) keep(on bool, limit int) { u.keeping, u.limit = on, limit }
 // replayable reports whether another attempt could send the whole body.
 func (u *upload) replayable() bool { return !u.lost }
 
+// withinLimit reports whether what is kept is no more than may be kept for a
+// backend that may have seen it. What came together with the head is always
+// there for one that has seen nothing.
+func (u *upload) withinLimit() bool { return len(u.kept) <= u.limit }
+
 // repeatableSize reports whether the body is known to fit what is kept.
 func (u *upload) repeatableSize() bool {
 	return u.x.req.Length == 0 || u.keeping && u.x.req.Length > 0 && u.x.req.Length <= int64(u.limit)
