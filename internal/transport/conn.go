@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net"
 	"os"
+	"sync/atomic"
 	"time"
 
 	"steelyard/internal/wire"
@@ -35,6 +36,8 @@ type Conn struct {
 	Reader wire.Reader
 	// Watcher is asked while a read waits; it is set for each exchange.
 	Watcher Watcher
+
+	interrupted atomic.Bool
 
 	endpoint  *Endpoint
 	readBy    time.Duration // armed read deadline, on the package clock
@@ -73,7 +76,18 @@ func (c *Conn) Arm(at, d time.Duration) error {
 		return nil
 	}
 	c.readBy = want
-	return c.Socket.SetReadDeadline(Deadline(want))
+	if err := c.Socket.SetReadDeadline(Deadline(want)); err != nil {
+		return err
+	}
+	return c.afterDeadline()
+}
+
+// afterDeadline must follow every new deadline: it may have undone Interrupt.
+func (c *Conn) afterDeadline() error {
+	if c.interrupted.Load() {
+		return os.ErrDeadlineExceeded
+	}
+	return nil
 }
 
 // Read reads from the backend; while nothing comes the Watcher is asked.
@@ -83,7 +97,7 @@ func (c *Conn) Read(p []byte) (int, error) {
 		if n > 0 || err == nil || !errors.Is(err, os.ErrDeadlineExceeded) {
 			return n, err
 		}
-		if c.Watcher == nil {
+		if c.Watcher == nil || c.interrupted.Load() {
 			return 0, err
 		}
 		next, err := c.Watcher.Tick()
@@ -107,13 +121,19 @@ func (c *Conn) Send(p []byte, at time.Duration) (int, error) {
 		if err := c.Socket.SetWriteDeadline(Deadline(c.writeBy)); err != nil {
 			return 0, err
 		}
+		if err := c.afterDeadline(); err != nil {
+			return 0, err
+		}
 	}
 	return c.Socket.Write(p)
 }
 
 // Interrupt makes reads and writes that wait, now or later, return at once, and
 // may be called from another goroutine. The connection must then be closed.
-func (c *Conn) Interrupt() { _ = c.Socket.SetDeadline(time.Unix(1, 0)) }
+func (c *Conn) Interrupt() {
+	c.interrupted.Store(true)
+	_ = c.Socket.SetDeadline(time.Unix(1, 0))
+}
 
 // Close closes the connection and gives its buffer back. It must not be called
 // while another goroutine reads from it.

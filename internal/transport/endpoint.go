@@ -88,8 +88,8 @@ func (e *Endpoint) Get(repeatable bool, at time.Duration) *Conn {
 			e.push(c)
 			return nil
 		}
-		if c.Socket.Peek() != SocketQuiet {
-			e.learn(c, at)
+		if state := c.Socket.Peek(); state != SocketQuiet {
+			e.learn(c, state, at)
 			c.Close()
 			continue
 		}
@@ -159,8 +159,8 @@ func (e *Endpoint) Dial() (*Conn, error) {
 	return c, nil
 }
 
-// Sweep closes idle connections that are too old or were closed by the backend,
-// oldest first, and learns from the latter. It is to be called a few times a
+// Sweep closes idle connections that are too old, too many since the options
+// changed, or were closed by the backend, oldest first, and learns from the last. It is to be called a few times a
 // second while the endpoint is in use.
 func (e *Endpoint) Sweep() {
 	for from := 0; ; from += sweepBatch {
@@ -183,32 +183,37 @@ func (e *Endpoint) sweepBatch(from int) (dead []*Conn, more bool) {
 		return nil, false
 	}
 	at := Now()
-	timeout := e.opts.Load().IdleTimeout
+	opts := e.opts.Load()
+	surplus := len(e.idle) - opts.MaxIdle
 	kept := e.idle[from:from]
 	for _, c := range e.idle[from:to] {
 		limit := c.knownLimit(at)
 		age := at - c.lastUsed
-		switch {
-		case age >= timeout || limit > 0 && age >= limit:
+		if len(dead) < surplus || age >= opts.IdleTimeout || limit > 0 && age >= limit {
 			dead = append(dead, c)
-		case c.Socket.Peek() != SocketQuiet:
-			e.learn(c, at)
-			dead = append(dead, c)
-		default:
-			c.seenAlive = at
-			kept = append(kept, c)
+			continue
 		}
+		if state := c.Socket.Peek(); state != SocketQuiet {
+			e.learn(c, state, at)
+			dead = append(dead, c)
+			continue
+		}
+		c.seenAlive = at
+		kept = append(kept, c)
 	}
-	rest := append(e.idle[:from+len(kept)], e.idle[to:]...)
-	clear(e.idle[len(rest):])
-	e.idle = rest
+	if len(dead) > 0 {
+		rest := append(e.idle[:from+len(kept)], e.idle[to:]...)
+		clear(e.idle[len(rest):])
+		e.idle = rest
+	}
 	return dead, from+len(kept) < len(e.idle)
 }
 
-// learn takes the age at which an idle connection was last seen open for the
-// backend's idle limit, when the backend did not say one.
-func (e *Endpoint) learn(c *Conn, at time.Duration) {
-	if c.idleLimit > 0 || at-c.lastUsed < learnFrom {
+// learn takes the age at which an idle connection that the backend has closed
+// was last seen open for the backend's idle limit, when the backend did not say
+// one. The lock is not needed.
+func (e *Endpoint) learn(c *Conn, state SocketState, at time.Duration) {
+	if state != SocketClosed || c.idleLimit > 0 || at-c.lastUsed < learnFrom {
 		return
 	}
 	limit := max(c.seenAlive-c.lastUsed, learnFrom)

@@ -38,15 +38,6 @@ type transfer struct {
 // errAgain says that a call would have had to wait.
 var errAgain = errors.New("resource temporarily unavailable")
 
-// NewSocket wraps nc.
-func NewSocket(nc net.Conn) (*Socket, error) {
-	s := &Socket{}
-	if err := s.Init(nc); err != nil {
-		return nil, err
-	}
-	return s, nil
-}
-
 // Init makes s wrap nc.
 func (s *Socket) Init(nc net.Conn) error {
 	sc, ok := nc.(syscall.Conn)
@@ -68,10 +59,11 @@ func (s *Socket) Read(p []byte) (int, error) {
 		return 0, nil
 	}
 	s.in = transfer{p: p}
-	if err := s.raw.Read(s.readFn); err != nil {
-		return 0, err
+	err := s.raw.Read(s.readFn)
+	n := s.in.n
+	if err == nil {
+		err = s.in.err
 	}
-	n, err := s.in.n, s.in.err
 	s.in = transfer{}
 	return n, err
 }
@@ -84,11 +76,13 @@ func (s *Socket) tryRead(uintptr) bool {
 // Fill reads into r what is there, waiting until something is. r holds a buffer
 // only once there are bytes for it.
 func (s *Socket) Fill(r *wire.Reader) error {
-	s.filling, s.in.err = r, nil
-	if err := s.raw.Read(s.fillFn); err != nil {
-		return err
+	s.filling = r
+	err := s.raw.Read(s.fillFn)
+	if err == nil {
+		err = s.in.err
 	}
-	return s.in.err
+	s.filling, s.in.err = nil, nil
+	return err
 }
 
 func (s *Socket) tryFill(uintptr) bool {
