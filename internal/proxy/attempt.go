@@ -169,14 +169,14 @@ func (x *exchange) Tick() (time.Duration, error) {
 		return 0, errUpload
 	}
 	at, by := transport.Now(), x.waitBy
-	if x.up.running && !x.begun && by > 0 {
+	if x.up.running && !x.begun && by > 0 && !x.awaitsContinue() {
 		// The wait for the response begins when the request has been sent.
 		by = 0
-		if sent := time.Duration(x.up.doneAt.Load()); sent > 0 {
-			by = sent + x.responseTimeout()
+		if ended := time.Duration(x.up.endedAt.Load()); ended > 0 {
+			by = ended + x.responseTimeout()
 		}
 	}
-	if by > 0 && at >= by {
+	if by > 0 && at >= by || x.up.stalled.Load() && !x.begun {
 		return 0, errResponseTimeout
 	}
 	if x.c.gone() {
@@ -186,6 +186,12 @@ func (x *exchange) Tick() (time.Duration, error) {
 		return by - at, nil
 	}
 	return time.Hour, nil
+}
+
+// awaitsContinue reports whether the client waits for a word of the backend
+// before it sends its body: then it is the backend that is silent.
+func (x *exchange) awaitsContinue() bool {
+	return x.req.Expect && !x.continued && x.up.unread()
 }
 
 // readHead reads up to the final response's head and passes interim ones on.

@@ -3,6 +3,7 @@ package proxy
 import (
 	"errors"
 	"io"
+	"math"
 	"net"
 	"net/netip"
 	"os"
@@ -63,11 +64,15 @@ const fedHead = "GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 type phase uint8
 
 const (
-	phaseIdle phase = iota // before a request
-	phaseHead              // reading a head
-	phaseFed               // fasthttp reads fedHead
-	phaseBody              // the exchange has the request
+	phaseIdle   phase = iota // before a request
+	phaseHead                // reading a head
+	phaseFed                 // fasthttp reads fedHead
+	phaseBody                // the exchange has the request
+	phaseExpect              // as phaseBody; the client waits for 100 (Continue)
 )
+
+// never is a deadline that does not come.
+const never = time.Duration(math.MaxInt64)
 
 func newClientConn(nc net.Conn, l *Listener) (*clientConn, error) {
 	c := &clientConn{listener: l, at: transport.Now()}
@@ -106,8 +111,11 @@ func (n *netSide) Read(p []byte) (int, error) {
 		return 0, os.ErrDeadlineExceeded
 	}
 	m, err := c.socket.Read(p)
-	if c.phase == phaseHead {
+	switch c.phase {
+	case phaseHead:
 		c.at = transport.Now() // the head took its time; the backend has not yet
+	case phaseExpect:
+		c.phase = phaseBody
 	}
 	return m, err
 }
@@ -120,6 +128,23 @@ func (c *clientConn) armRead(by, slack time.Duration) error {
 	}
 	c.readBy = by
 	return c.socket.SetReadDeadline(transport.Deadline(by))
+}
+
+// expectBody prepares the reading of a body. A client that may wait for 100
+// (Continue) is not late before it has got that.
+func (c *clientConn) expectBody(waits bool) {
+	c.phase = phaseBody
+	if waits {
+		c.phase, c.readBy = phaseExpect, never
+		_ = c.socket.SetReadDeadline(time.Time{})
+	}
+}
+
+// armContinued bounds the silence of a client that has got 100 (Continue). The
+// upload's goroutine may be reading meanwhile.
+func (c *clientConn) armContinued() {
+	by := transport.Now() + c.listener.limits.Load().BodyTimeout
+	_ = c.socket.SetReadDeadline(transport.Deadline(by))
 }
 
 // Read waits for the next request and hands fasthttp fedHead for it.

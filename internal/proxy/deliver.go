@@ -18,7 +18,7 @@ func (x *exchange) deliver(ep *pool.Endpoint) {
 		return
 	}
 	c := x.c
-	if x.req.Expect && !x.continued && x.up.unread() {
+	if x.awaitsContinue() {
 		// The client may or may not send its body now: what comes next on
 		// this connection cannot be known (RFC 9110, section 10.1.1).
 		c.closing = true
@@ -36,10 +36,11 @@ func (x *exchange) deliver(ep *pool.Endpoint) {
 
 // settle decides what becomes of both connections after a response.
 func (x *exchange) settle(ep *pool.Endpoint, whole bool) {
-	sent := x.up.complete()
-	if !sent && whole && !x.c.closing {
-		sent = x.up.wait(graceForUpload)
+	grace := graceForUpload
+	if !whole || x.c.closing {
+		grace = 0
 	}
+	sent := x.up.wait(grace)
 	if !sent {
 		x.up.stop()
 		x.c.closing, x.c.linger = true, true
@@ -192,6 +193,7 @@ func (x *exchange) deliverInformational() *failure {
 			return nil
 		}
 		x.continued = true
+		x.c.armContinued()
 	}
 	x.out = append(x.out[:0], "HTTP/1.1 "...)
 	x.out = append(x.out, x.resp.StatusText...)

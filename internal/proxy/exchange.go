@@ -270,5 +270,6 @@ func (x *exchange) afterPanic() {
 		x.c.abort, x.c.closing = true, true
 		return
 	}
+	x.c.closing, x.c.linger = true, true
 	x.answerCause(CauseInternal, 0, "")
 }

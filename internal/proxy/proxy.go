@@ -51,7 +51,7 @@ func (p *Proxy) handle(ctx *fasthttp.RequestCtx) {
 // response nobody sees and, if the connection is to be closed, closes it.
 func (p *Proxy) finish(ctx *fasthttp.RequestCtx, c *clientConn, x *exchange) {
 	if r := recover(); r != nil {
-		slog.Error("a request failed inside the balancer", "panic", r, "stack", string(debug.Stack()))
+		logPanic(r)
 		x.afterPanic()
 	}
 	x.release()
@@ -59,6 +59,10 @@ func (p *Proxy) finish(ctx *fasthttp.RequestCtx, c *clientConn, x *exchange) {
 	if c.closing {
 		ctx.SetConnectionClose()
 	}
+}
+
+func logPanic(r any) {
+	slog.Error("a request failed inside the balancer", "panic", r, "stack", string(debug.Stack()))
 }
 
 // cutUnix takes the path out of unix:/path.

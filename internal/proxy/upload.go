@@ -34,15 +34,20 @@ type upload struct {
 	conn     *transport.Conn
 	out      []byte
 	running  bool
+	sent     bool // all of it has gone to the backend; true once the goroutine ended
 	finished chan struct{}
 	failed   atomic.Pointer[failure] // the client's part went wrong
 	some     atomic.Bool             // a part of the body has been read
-	doneAt   atomic.Int64            // when all was sent, on the package clock
+	stalled  atomic.Bool             // the backend takes no more of it
+	endedAt  atomic.Int64            // when the goroutine ended, on the package clock
 }
 
 // graceForUpload is how long a finished response waits for the last bytes of
 // the request, which the backend has read but the goroutine not yet accounted.
 const graceForUpload = 100 * time.Millisecond
+
+// stopAgain is how often a goroutine that does not end is interrupted.
+const stopAgain = 20 * time.Millisecond
 
 func (u *upload) init() { u.finished = make(chan struct{}, 1) }
 
@@ -52,10 +57,11 @@ func (u *upload) reset() {
 	if cap(u.kept) > maxKeptOut {
 		u.kept = nil
 	}
-	u.kept, u.keeping, u.lost, u.ended = u.kept[:0], false, false, false
+	u.kept, u.keeping, u.lost, u.ended, u.sent = u.kept[:0], false, false, false, false
 	u.failed.Store(nil)
-	u.doneAt.Store(0)
+	u.endedAt.Store(0)
 	u.some.Store(false)
+	u.stalled.Store(false)
 }
 
 // start takes over the body that follows the head of x.
@@ -89,6 +95,7 @@ func (u *upload) repeatableSize() bool {
 // appendReady appends what has been read before and what can be read without
 // waiting. The client's buffer is small, so this is too.
 func (u *upload) appendReady(out []byte) ([]byte, *failure) {
+	u.stalled.Store(false)
 	for !u.body.Done() {
 		p, err := u.body.Ready()
 		if err != nil {
@@ -107,6 +114,7 @@ func (u *upload) appendReady(out []byte) ([]byte, *failure) {
 		u.kept = wire.AppendLastChunk(u.kept, u.body.Trailers())
 		u.ended = true
 	}
+	u.sent = u.body.Done()
 	return append(out, u.kept...), nil
 }
 
@@ -141,13 +149,21 @@ func (u *upload) launch(conn *transport.Conn) {
 	if !u.keeping {
 		u.lost = true
 	}
-	u.doneAt.Store(0)
+	u.x.c.expectBody(u.x.awaitsContinue())
+	u.endedAt.Store(0)
 	u.conn, u.running = conn, true
 	go u.pump()
 }
 
 func (u *upload) pump() {
-	defer func() { u.finished <- struct{}{} }()
+	defer func() {
+		if r := recover(); r != nil {
+			logPanic(r)
+			u.fail(&failure{cause: CauseInternal})
+		}
+		u.endedAt.Store(int64(max(transport.Now(), 1)))
+		u.finished <- struct{}{}
+	}()
 	u.body.Grow()
 	for {
 		p, err := u.body.Next()
@@ -167,13 +183,13 @@ func (u *upload) pump() {
 			return
 		}
 		if u.write(p) != nil {
-			return // the exchange sees it, and may see a response before it
+			return
 		}
 	}
 	if u.chunked && u.writeLast() != nil {
 		return
 	}
-	u.doneAt.Store(int64(max(transport.Now(), 1)))
+	u.sent = true
 }
 
 // write sends a part of the body, as it is or as a chunk.
@@ -182,16 +198,24 @@ func (u *upload) write(p []byte) error {
 		u.out = wire.AppendChunk(u.out[:0], p)
 		p = u.out
 	}
-	u.remember(p)
-	_, err := u.conn.Write(p)
-	return err
+	return u.send(p)
 }
 
 func (u *upload) writeLast() error {
 	u.out = wire.AppendLastChunk(u.out[:0], u.body.Trailers())
 	u.ended = true
-	u.remember(u.out)
-	_, err := u.conn.Write(u.out)
+	return u.send(u.out)
+}
+
+// send writes to the backend. The exchange sees by itself when the connection
+// breaks, and may see a response before that; what it cannot see is a backend
+// that only stopped reading.
+func (u *upload) send(p []byte) error {
+	u.remember(p)
+	_, err := u.conn.Write(p)
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		u.stalled.Store(true)
+	}
 	return err
 }
 
@@ -218,11 +242,6 @@ func (u *upload) unread() bool {
 	return !u.some.Load()
 }
 
-// complete reports whether the whole body has gone to the backend.
-func (u *upload) complete() bool {
-	return !u.running && u.body.Done()
-}
-
 // stop ends the goroutine, wherever it is. The connection to the backend can
 // then only be closed.
 func (u *upload) stop() {
@@ -230,31 +249,37 @@ func (u *upload) stop() {
 		return
 	}
 	u.x.c.interrupt()
-	u.conn.Interrupt()
-	<-u.finished
-	u.running = false
+	for u.running {
+		// Again and again, because a write that is about to begin may renew
+		// the deadline that this sets.
+		u.conn.Interrupt()
+		u.wait(stopAgain)
+	}
 	u.x.c.resume()
 }
 
 // wait lets the goroutine finish within d and reports whether all was sent.
 func (u *upload) wait(d time.Duration) bool {
 	if !u.running {
-		return u.body.Done()
+		return u.sent
 	}
 	select {
 	case <-u.finished:
 		u.running = false
+		return u.sent
 	default:
-		t := time.NewTimer(d)
-		defer t.Stop()
-		select {
-		case <-u.finished:
-			u.running = false
-		case <-t.C:
-			return false
-		}
 	}
-	return u.doneAt.Load() > 0
+	if d <= 0 {
+		return false
+	}
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-u.finished:
+		u.running = false
+	case <-t.C:
+	}
+	return !u.running && u.sent
 }
 
 // discardReady drops what has arrived of a body that nobody wants, and reports
