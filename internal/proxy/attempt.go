@@ -37,8 +37,10 @@ func (x *exchange) attempt(ep *pool.Endpoint) *failure {
 		f = x.readHead()
 	}
 	if f == nil {
-		if f = x.retryStatus(); f == nil {
-			x.deliver(ep)
+		f = x.retryStatus()
+	}
+	if f == nil {
+		if f = x.deliver(ep); f == nil {
 			return nil
 		}
 	}

@@ -10,12 +10,13 @@ import (
 )
 
 // deliver streams the response, whose head is in x.resp, to the client and
-// settles both connections. Nothing can be repeated from here on.
-func (x *exchange) deliver(ep *pool.Endpoint) {
-	x.begun = true
+// settles both connections. It fails only if what came together with the head is
+// not a valid body; otherwise nothing can be repeated from here on.
+func (x *exchange) deliver(ep *pool.Endpoint) *failure {
 	if x.resp.Status == 101 {
+		x.begun = true
 		x.upgrade()
-		return
+		return nil
 	}
 	c := x.c
 	if x.awaitsContinue() {
@@ -28,10 +29,15 @@ func (x *exchange) deliver(ep *pool.Endpoint) {
 	if plain && (x.resp.Framing == wire.FramingChunked || x.resp.Framing == wire.FramingClose) {
 		c.closing = true
 	}
-	x.bind()
 	x.out = x.appendResponseHead(x.out[:0], chunked)
-	whole := x.stream(chunked)
-	x.settle(ep, whole)
+	x.body.Init(&x.conn.Reader, x.resp.Framing, x.resp.Length)
+	if err := x.appendBuffered(chunked); err != nil {
+		return &failure{cause: CauseBadResponse, class: classPossible, detail: err.Error()}
+	}
+	x.begun = true
+	x.bind()
+	x.settle(ep, x.stream(chunked))
+	return nil
 }
 
 // settle decides what becomes of both connections after a response.
@@ -56,16 +62,12 @@ func (x *exchange) settle(ep *pool.Endpoint, whole bool) {
 	ep.Conns.Put(conn, x.c.at)
 }
 
-// stream sends the head in x.out and the body behind it, and reports whether
-// the client got all of it. What the backend has flushed is never held back:
-// every read from it is followed by a write.
+// stream sends what is in x.out and the rest of the body behind it, and reports
+// whether the client got all of it. What the backend has flushed is never held
+// back: every read from it is followed by a write.
 func (x *exchange) stream(chunked bool) bool {
 	b := &x.body
-	b.Init(&x.conn.Reader, x.resp.Framing, x.resp.Length)
 	x.waitBy = 0
-	if !x.appendBuffered(chunked) {
-		return false
-	}
 	if err := x.c.send(x.out); err != nil {
 		return x.clientLost()
 	}
@@ -91,8 +93,11 @@ func (x *exchange) stream(chunked bool) bool {
 			return x.backendLost(err)
 		}
 		if chunked {
-			if x.out = x.out[:0]; !x.appendChunks(p) {
-				return false
+			x.out = x.out[:0]
+			if err := x.appendChunks(p); err != nil {
+				// What came before the error is not sent either: the client
+				// sees a broken transfer in any case.
+				return x.backendLost(err)
 			}
 			p = x.out
 		}
@@ -114,7 +119,7 @@ func (x *exchange) stream(chunked bool) bool {
 
 // appendBuffered puts behind the head what came with it, so that a small
 // response leaves in one write.
-func (x *exchange) appendBuffered(chunked bool) bool {
+func (x *exchange) appendBuffered(chunked bool) error {
 	b := &x.body
 	if chunked {
 		return x.appendChunks(nil)
@@ -122,19 +127,19 @@ func (x *exchange) appendBuffered(chunked bool) bool {
 	for !b.Done() && len(x.out) < wire.LargeBuffer {
 		p, err := b.Ready()
 		if err != nil {
-			return x.backendLost(err)
+			return err
 		}
 		if len(p) == 0 {
 			break
 		}
 		x.out = append(x.out, p...)
 	}
-	return true
+	return nil
 }
 
 // appendChunks appends p and all that is buffered behind it as chunks, with
 // the last one if the body ends there.
-func (x *exchange) appendChunks(p []byte) bool {
+func (x *exchange) appendChunks(p []byte) error {
 	b := &x.body
 	for {
 		if len(p) > 0 {
@@ -145,9 +150,7 @@ func (x *exchange) appendChunks(p []byte) bool {
 		}
 		var err error
 		if p, err = b.Ready(); err != nil {
-			// What came before the error is not sent either: the client sees
-			// a broken transfer in any case.
-			return x.backendLost(err)
+			return err
 		}
 		if len(p) == 0 {
 			break
@@ -156,7 +159,7 @@ func (x *exchange) appendChunks(p []byte) bool {
 	if b.Done() && x.resp.Framing == wire.FramingChunked {
 		x.out = wire.AppendLastChunk(x.out, b.Trailers())
 	}
-	return true
+	return nil
 }
 
 // endWritten reports whether appendChunks has seen the end of the body.
@@ -166,20 +169,30 @@ func (x *exchange) endWritten() bool {
 
 // clientLost ends a response that the client no longer takes.
 func (x *exchange) clientLost() bool {
-	x.report(CauseClientGone, "")
-	x.c.closing = true
+	x.cutShort(CauseClientGone, "")
 	return false
 }
 
-// backendLost ends a response that the backend has not finished. The client's
-// connection is reset, so that a part never looks like the whole.
+// backendLost ends a response that the backend has not finished, or whose
+// request the client has broken meanwhile.
 func (x *exchange) backendLost(err error) bool {
-	if errors.Is(err, errClientGone) {
-		return x.clientLost()
+	uf := x.up.failed.Load()
+	switch {
+	case errors.Is(err, errClientGone):
+		x.cutShort(CauseClientGone, "")
+	case errors.Is(err, errUpload) && uf != nil:
+		x.cutShort(uf.cause, uf.detail)
+	default:
+		x.cutShort(CauseTruncated, err.Error())
 	}
-	x.report(CauseTruncated, err.Error())
-	x.c.closing, x.c.abort = true, true
 	return false
+}
+
+// cutShort resets the client's connection in the middle of a response, so that
+// a part never looks like the whole.
+func (x *exchange) cutShort(cause Cause, detail string) {
+	x.report(cause, detail)
+	x.c.closing, x.c.abort = true, true
 }
 
 // deliverInformational passes a 1xx response on (RFC 9110, section 15.2);
