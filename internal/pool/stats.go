@@ -46,10 +46,11 @@ func (p *Pool) MayRetry() bool {
 	b := &p.budget
 	recent := p.Stats.Requests.Load() - b.requests[0].Load()
 	allowed := budgetFloor + recent*b.share.Load()/budgetScale
-	if b.spent.Load()-b.charged[0].Load() >= allowed {
+	// Charged first, so that many at once cannot pass the limit together.
+	if b.spent.Add(1)-b.charged[0].Load() > allowed {
+		b.spent.Add(-1)
 		p.Stats.RetriesDenied.Add(1)
 		return false
 	}
-	b.spent.Add(1)
 	return true
 }
