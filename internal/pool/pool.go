@@ -88,13 +88,20 @@ func (p *Pool) Apply(o Options) error {
 	errs := make(chan error, 1)
 	select {
 	case p.commands <- func(w *writer) { errs <- w.apply(o) }:
-		return <-errs
+	case <-p.done:
+	}
+	select {
+	case err := <-errs:
+		if err != nil {
+			return fmt.Errorf("pool %s: %w", p.name, err)
+		}
+		return nil
 	case <-p.done:
 		return fmt.Errorf("pool %s: is closed", p.name)
 	}
 }
 
-// Close stops the pool and closes its idle connections.
+// Close stops the pool and closes its idle connections. It must be called once.
 func (p *Pool) Close() {
 	close(p.done)
 	p.stopped.Wait()
