@@ -27,13 +27,19 @@ func (e *Endpoint) Held() bool { return e.held.Load() }
 
 // Snapshot is one immutable membership. Backends are known by their index.
 type Snapshot struct {
+	roster
+	members []balancer.Member
+	primary balancer.Picker
+	backup  balancer.Picker // nil without backups
+}
+
+// roster is the part of a snapshot that only new options change; snapshots
+// between them share it.
+type roster struct {
 	Endpoints []*Endpoint // primaries, then backups
 	// Timed says that the policy wants to know the time to first byte.
 	Timed     bool
-	members   []balancer.Member
 	primaries int
-	primary   balancer.Picker
-	backup    balancer.Picker // nil without backups
 	ids       []string
 	bindings  []uint64
 	byID      map[string]int
@@ -87,6 +93,16 @@ func (s *Snapshot) Acquire(i int) bool {
 func (s *Snapshot) Full(t *Tried) bool {
 	for i := range s.members {
 		if s.members[i].Weight > 0 && !s.members[i].Down && s.atLimit(i) && !t.has(s, i) {
+			return true
+		}
+	}
+	return false
+}
+
+// hasPlace reports whether some backend could take a request of somebody.
+func (s *Snapshot) hasPlace() bool {
+	for i := range s.members {
+		if !s.members[i].Down && !s.atLimit(i) {
 			return true
 		}
 	}

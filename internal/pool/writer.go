@@ -1,7 +1,9 @@
 package pool
 
 import (
+	"fmt"
 	"hash/maphash"
+	"slices"
 	"time"
 
 	"steelyard/balancer"
@@ -24,6 +26,9 @@ type writer struct {
 	policy    balancer.Policy
 	backup    balancer.Policy
 	endpoints map[string]*Endpoint // by address, all that are in use
+	roster    roster               // of opts
+	members   []balancer.Member    // of opts, in the order of the roster
+	stale     bool                 // what is published is not what the writer knows
 	ticks     int
 }
 
@@ -38,24 +43,37 @@ func (w *writer) run() {
 			return
 		case f := <-p.commands:
 			f(w)
+			w.drain()
 		case <-ticker.C:
 			w.tick(time.Now())
+		}
+		if w.stale {
+			w.publish()
+		}
+	}
+}
+
+// drain takes the commands that are there, so that many backends failing at
+// once cost one snapshot and not one each.
+func (w *writer) drain() {
+	for {
+		select {
+		case f := <-w.pool.commands:
+			f(w)
+		default:
+			return
 		}
 	}
 }
 
 // tick looks after everything that depends on time.
 func (w *writer) tick(now time.Time) {
-	changed := false
 	for _, e := range w.endpoints {
 		e.Conns.Sweep()
 		if e.held.Load() && now.After(e.heldUntil) {
 			e.held.Store(false)
-			changed = true
+			w.stale = true
 		}
-	}
-	if changed {
-		w.publish()
 	}
 	if w.ticks++; time.Duration(w.ticks)*sweepEvery >= budgetSlot {
 		w.ticks = 0
@@ -65,6 +83,13 @@ func (w *writer) tick(now time.Time) {
 
 // apply takes new options over; on error nothing has changed.
 func (w *writer) apply(o Options) error {
+	named := make(map[string]bool, len(o.Backends))
+	for _, b := range o.Backends {
+		if named[b.Address] {
+			return fmt.Errorf("backend %s is named twice", b.Address)
+		}
+		named[b.Address] = true
+	}
 	policy, backup := w.policy, w.backup
 	if policy == nil || o.Policy != w.opts.Policy {
 		var err error
@@ -79,7 +104,8 @@ func (w *writer) apply(o Options) error {
 	w.pool.budget.share.Store(int64(o.RetryBudget * budgetScale))
 	w.pool.queue.configure(o.Queue, o.QueueTimeout)
 	w.applySticky(o.Sticky)
-	w.applyBackends(o)
+	w.applyBackends(o, named)
+	w.enrol()
 	w.publish()
 	return nil
 }
@@ -105,10 +131,8 @@ func (w *writer) applySticky(o *sticky.Options) {
 
 // applyBackends makes endpoints for new addresses and lets go of those that
 // are no longer named. Requests in flight on them end in their own time.
-func (w *writer) applyBackends(o Options) {
-	named := make(map[string]bool, len(o.Backends))
+func (w *writer) applyBackends(o Options, named map[string]bool) {
 	for _, b := range o.Backends {
-		named[b.Address] = true
 		if e, ok := w.endpoints[b.Address]; ok {
 			e.Conns.SetOptions(o.Transport)
 			continue
@@ -127,53 +151,55 @@ func (w *writer) applyBackends(o Options) {
 	}
 }
 
-// publish builds the snapshot of what the writer knows now.
-func (w *writer) publish() {
+// enrol makes the roster and the members of the options.
+func (w *writer) enrol() {
 	o := &w.opts
-	s := &Snapshot{byID: make(map[string]int, len(o.Backends)), byBinding: make(map[uint64]int, len(o.Backends))}
-	s.Timed = o.Policy.Policy == "least_time"
-	failOpen := w.allHeld()
-	for pass, wantBackup := range []bool{false, true} {
+	n := len(o.Backends)
+	r := roster{
+		Timed:     o.Policy.Policy == "least_time",
+		Endpoints: make([]*Endpoint, 0, n),
+		ids:       make([]string, 0, n),
+		bindings:  make([]uint64, 0, n),
+		byID:      make(map[string]int, n),
+		byBinding: make(map[uint64]int, n),
+	}
+	secret := ""
+	if o.Sticky != nil && o.Sticky.Cookie != nil {
+		secret = o.Sticky.Cookie.Secret
+	}
+	w.members = make([]balancer.Member, 0, n)
+	for _, backup := range []bool{false, true} {
 		for _, b := range o.Backends {
-			if b.Backup != wantBackup {
+			if b.Backup != backup {
 				continue
 			}
-			e := w.endpoints[b.Address]
-			s.Endpoints = append(s.Endpoints, e)
-			s.members = append(s.members, balancer.Member{
-				Backend: e.Backend,
-				Weight:  b.Weight,
-				Down:    e.held.Load() && !failOpen,
-				Limit:   int64(b.MaxConnections),
-			})
+			e, i := w.endpoints[b.Address], len(r.Endpoints)
+			id, binding := sticky.ID(secret, w.pool.name, e.Address), maphash.String(bindingSeed, e.Address)
+			r.Endpoints, r.ids, r.bindings = append(r.Endpoints, e), append(r.ids, id), append(r.bindings, binding)
+			r.byID[id], r.byBinding[binding] = i, i
+			w.members = append(w.members, balancer.Member{Backend: e.Backend, Weight: b.Weight, Limit: int64(b.MaxConnections)})
 		}
-		if pass == 0 {
-			s.primaries = len(s.members)
+		if !backup {
+			r.primaries = len(r.Endpoints)
 		}
 	}
-	w.index(s)
+	w.roster = r
+}
+
+// publish builds the snapshot of what the writer knows now.
+func (w *writer) publish() {
+	s := &Snapshot{roster: w.roster, members: slices.Clone(w.members)}
+	failOpen := w.allHeld()
+	for i, e := range s.Endpoints {
+		s.members[i].Down = e.held.Load() && !failOpen
+	}
 	s.primary = w.policy.Build(s.members[:s.primaries:s.primaries])
 	if s.primaries < len(s.members) {
 		s.backup = w.backup.Build(s.members[s.primaries:])
 	}
+	w.stale = false
 	w.pool.snap.Store(s)
 	w.pool.queue.wakeAll()
-}
-
-// index fills the maps by which bound clients find their backend.
-func (w *writer) index(s *Snapshot) {
-	secret := ""
-	if w.opts.Sticky != nil && w.opts.Sticky.Cookie != nil {
-		secret = w.opts.Sticky.Cookie.Secret
-	}
-	s.ids = make([]string, len(s.Endpoints))
-	s.bindings = make([]uint64, len(s.Endpoints))
-	for i, e := range s.Endpoints {
-		s.ids[i] = sticky.ID(secret, w.pool.name, e.Address)
-		s.bindings[i] = maphash.String(bindingSeed, e.Address)
-		s.byID[s.ids[i]] = i
-		s.byBinding[s.bindings[i]] = i
-	}
 }
 
 // bindingSeed makes the table's values of this process; they never leave it.
@@ -182,8 +208,8 @@ var bindingSeed = maphash.MakeSeed()
 // allHeld reports that no backend with a weight is left: then it is better to
 // try than to refuse (fail open).
 func (w *writer) allHeld() bool {
-	for _, b := range w.opts.Backends {
-		if b.Weight > 0 && !w.endpoints[b.Address].held.Load() {
+	for i, e := range w.roster.Endpoints {
+		if w.members[i].Weight > 0 && !e.held.Load() {
 			return false
 		}
 	}
@@ -198,12 +224,12 @@ func (w *writer) holdOff(e *Endpoint) {
 	e.hold = min(max(2*e.hold, holdFirst), holdMost)
 	e.heldUntil = time.Now().Add(e.hold)
 	e.held.Store(true)
-	w.publish()
+	w.stale = true
 }
 
 func (w *writer) recovered(e *Endpoint) {
 	e.hold = 0
 	if e.held.Swap(false) {
-		w.publish()
+		w.stale = true
 	}
 }
