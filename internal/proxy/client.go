@@ -47,6 +47,7 @@ type clientConn struct {
 	// Shared with other goroutines.
 	state       atomic.Int32 // connBusy, connIdle or connReleased
 	closed      atomic.Bool
+	wasCut      atomic.Bool
 	interrupted atomic.Bool
 	tunnel      atomic.Pointer[tunnel]
 }
@@ -263,7 +264,18 @@ func (c *clientConn) send(p []byte) error {
 // only ended its own direction looks the same and is taken for gone, as most
 // servers do.
 func (c *clientConn) gone() bool {
-	return c.socket.Peek() == transport.SocketClosed
+	return c.wasCut.Load() || c.socket.Peek() == transport.SocketClosed
+}
+
+// cut makes whatever waits for the client fail, and the connection be reset. It
+// is for other goroutines, and to be repeated until the connection is closed:
+// deadlines may be renewed at the same time.
+func (c *clientConn) cut() {
+	c.wasCut.Store(true)
+	if t := c.tunnel.Load(); t != nil {
+		t.end()
+	}
+	_ = c.socket.SetDeadline(time.Unix(1, 0))
 }
 
 // interrupt makes a read that waits, or comes next, return at once. It is for
@@ -292,10 +304,8 @@ func (c *clientConn) Close() error {
 		return nil
 	}
 	switch {
-	case c.abort:
-		if tc, ok := c.socket.Conn.(*net.TCPConn); ok {
-			_ = tc.SetLinger(0)
-		}
+	case c.abort || c.wasCut.Load():
+		resetOnClose(&c.socket)
 	case c.linger:
 		c.lingerUntilClosed()
 	}
@@ -303,6 +313,13 @@ func (c *clientConn) Close() error {
 	err := c.socket.Close()
 	c.listener.remove(c)
 	return err
+}
+
+// resetOnClose makes the coming Close a reset, where the network has such a thing.
+func resetOnClose(s *transport.Socket) {
+	if tc, ok := s.Conn.(*net.TCPConn); ok {
+		_ = tc.SetLinger(0)
+	}
 }
 
 func (c *clientConn) lingerUntilClosed() {

@@ -89,8 +89,12 @@ func (x *exchange) release() {
 // serve answers the request, one way or another.
 func (x *exchange) serve() {
 	c := x.c
-	if !x.req.KeepAlive || c.listener.draining.Load() {
+	if !x.req.KeepAlive {
 		c.closing = true
+	}
+	if c.listener.draining.Load() {
+		// The client may have sent more, which nobody will read.
+		c.closing, c.linger = true, true
 	}
 	x.up.start(x)
 	if limit := c.listener.limits.Load().MaxBodySize; limit > 0 && x.req.Length > limit {

@@ -21,6 +21,9 @@ const (
 	// backlogGrace is how long a stopping listener goes on accepting, so that
 	// connections already made are not reset.
 	backlogGrace = 50 * time.Millisecond
+	// cutWait bounds the wait for connections that were cut; those that wait for
+	// a backend notice it within 600 ms.
+	cutWait = time.Second
 	// fasthttpBuffer holds fedHead, and the response that nobody sees.
 	fasthttpBuffer = 256
 	// maxAcceptPause bounds the wait after an error such as too many open files.
@@ -177,18 +180,29 @@ func (l *Listener) release(idleToo bool) (left int) {
 	return len(l.conns)
 }
 
-// cut closes all connections at once.
+// cut ends all connections at once and returns how many had something in
+// flight. They are closed by the goroutines that serve them, which still look at
+// them.
 func (l *Listener) cut() int {
-	l.mu.Lock()
-	n := len(l.conns)
-	for c := range l.conns {
-		_ = c.socket.Close()
+	cut := 0
+	for deadline := time.Now().Add(cutWait); ; {
+		l.release(true)
+		busy := 0
+		l.mu.Lock()
+		n := len(l.conns)
+		for c := range l.conns {
+			if c.state.Load() == connBusy {
+				busy++
+				c.cut()
+			}
+		}
+		l.mu.Unlock()
+		cut = max(cut, busy)
+		if n == 0 || time.Now().After(deadline) {
+			return cut
+		}
+		time.Sleep(5 * time.Millisecond)
 	}
-	l.mu.Unlock()
-	for deadline := time.Now().Add(time.Second); l.Connections() > 0 && time.Now().Before(deadline); {
-		time.Sleep(time.Millisecond)
-	}
-	return n
 }
 
 // Listen opens the socket of an address, host:port or unix:/path. A stale

@@ -29,41 +29,42 @@ type tunnel struct {
 	backend   direction     // backend to client
 	lastUsed  atomic.Int64  // on the package clock
 	leaving   atomic.Bool
+	broken    atomic.Bool  // one end broke off
 	endBy     atomic.Int64 // when the tunnel ends whatever happens; 0: not set
 }
 
-// direction is one way through a tunnel.
+// direction is one way through a tunnel. Everything but the deadlines belongs
+// to the goroutine of run.
 type direction struct {
 	t      *tunnel
 	from   *transport.Socket
 	to     *transport.Socket
-	toPeer bool // towards a server, so frames are masked
+	mask   bool // towards a server, so frames are masked
 	early  *wire.Reader
 	frames wsFrames
-	mu     sync.Mutex // guards deadlines of from against goAway
 	said   bool       // our Close frame has been sent this way
+	mu     sync.Mutex // orders deadlines for reading from and writing to
 }
 
 // upgrade passes 101 (Switching Protocols) on and then bytes both ways.
 func (x *exchange) upgrade() {
 	c, conn := x.c, x.conn
 	x.conn = nil
+	defer conn.Close()
 	c.closing = true
 	x.bind()
 	x.out = x.appendResponseHead(x.out[:0], false)
 	if err := c.send(x.out); err != nil {
 		x.clientLost()
-		conn.Close()
 		return
 	}
 	t := &tunnel{idle: c.listener.limits.Load().UpgradeTimeout}
 	t.websocket = wire.EqualFold(x.resp.First(wire.KindUpgrade), "websocket")
-	t.client = direction{t: t, from: &c.socket, to: &conn.Socket, toPeer: true, early: &c.rd}
+	t.client = direction{t: t, from: &c.socket, to: &conn.Socket, mask: true, early: &c.rd}
 	t.backend = direction{t: t, from: &conn.Socket, to: &c.socket, early: &conn.Reader}
 	t.touch()
-	_ = c.socket.SetDeadline(time.Time{})
-	_ = conn.Socket.SetDeadline(time.Time{})
 	c.tunnel.Store(t)
+	defer c.tunnel.Store(nil)
 	if c.listener.draining.Load() {
 		t.goAway()
 	}
@@ -74,8 +75,10 @@ func (x *exchange) upgrade() {
 	}()
 	t.backend.run()
 	<-done
-	c.tunnel.Store(nil)
-	conn.Close()
+	if t.broken.Load() {
+		c.abort = true
+		resetOnClose(&conn.Socket)
+	}
 }
 
 func (t *tunnel) touch() { t.lastUsed.Store(int64(transport.Now())) }
@@ -83,26 +86,45 @@ func (t *tunnel) touch() { t.lastUsed.Store(int64(transport.Now())) }
 // goAway tells both ends of a WebSocket that the connection ends; others are
 // left to end by themselves. It may be called more than once.
 func (t *tunnel) goAway() {
-	if !t.websocket || t.leaving.Swap(true) {
+	if !t.websocket || t.leaving.Load() {
 		return
 	}
 	t.endWithin(closeHandshake)
+	t.leaving.Store(true)
 	t.client.wake()
 	t.backend.wake()
+}
+
+// end ends both directions at once, wherever they wait.
+func (t *tunnel) end() {
+	t.endWithin(0)
+	t.client.interrupt()
+	t.backend.interrupt()
 }
 
 // endWithin bounds the rest of the tunnel's life.
 func (t *tunnel) endWithin(d time.Duration) {
 	by := int64(transport.Now() + d)
-	if old := t.endBy.Load(); old == 0 || by < old {
-		t.endBy.CompareAndSwap(old, by)
+	for {
+		old := t.endBy.Load()
+		if old != 0 && old <= by || t.endBy.CompareAndSwap(old, by) {
+			return
+		}
 	}
 }
 
+// wake makes a read that waits, or comes next, return at once.
 func (d *direction) wake() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	_ = d.from.SetReadDeadline(time.Unix(1, 0))
+}
+
+func (d *direction) interrupt() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	_ = d.from.SetReadDeadline(time.Unix(1, 0))
+	_ = d.to.SetWriteDeadline(time.Unix(1, 0))
 }
 
 // arm sets how long the next wait may last; a wake-up that came first stays.
@@ -126,8 +148,26 @@ func (d *direction) arm() {
 	_ = d.from.SetReadDeadline(transport.Deadline(by))
 }
 
+// armWrite bounds the next write, by the end of the tunnel if that is near.
+func (d *direction) armWrite() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	by := transport.Now() + tunnelStall
+	if end := time.Duration(d.t.endBy.Load()); end > 0 && end < by {
+		by = end
+	}
+	_ = d.to.SetWriteDeadline(transport.Deadline(by))
+}
+
 // run copies until the direction ends, and then ends it for the receiver.
 func (d *direction) run() {
+	defer func() {
+		if r := recover(); r != nil {
+			logPanic(r)
+			d.t.broken.Store(true)
+			d.t.end()
+		}
+	}()
 	err := d.copy()
 	if err == nil {
 		// An end of the stream is passed on; the other direction may go on.
@@ -138,10 +178,10 @@ func (d *direction) run() {
 		}
 		return
 	}
-	// Everything else ends the tunnel: both reads return.
-	d.t.endWithin(0)
-	_ = d.to.SetDeadline(time.Unix(1, 0))
-	_ = d.from.SetDeadline(time.Unix(1, 0))
+	if err != errTunnelEnds {
+		d.t.broken.Store(true)
+	}
+	d.t.end()
 }
 
 func (t *tunnel) other(d *direction) *direction {
@@ -215,16 +255,18 @@ func (d *direction) pass(p []byte) error {
 	if d.said {
 		return nil
 	}
+	between := false
 	if d.t.websocket {
-		d.frames.feed(p)
+		whole := d.frames.feed(p)
+		if between = whole > 0 && d.t.leaving.Load(); between {
+			p = p[:whole]
+		}
 	}
-	if err := d.to.SetWriteDeadline(time.Now().Add(tunnelStall)); err != nil {
-		return err
-	}
+	d.armWrite()
 	if _, err := d.to.Write(p); err != nil {
 		return err
 	}
-	return d.sayGoingAway()
+	return d.sayGoingAway(between)
 }
 
 // tunnelStall ends a tunnel whose receiver takes nothing for so long.
@@ -237,7 +279,7 @@ func (d *direction) onDeadline() error {
 		return errTunnelEnds
 	}
 	if t.leaving.Load() {
-		return d.sayGoingAway()
+		return d.sayGoingAway(false)
 	}
 	if t.idle > 0 && transport.Now() >= time.Duration(t.lastUsed.Load())+t.idle {
 		if !t.websocket {
@@ -248,29 +290,24 @@ func (d *direction) onDeadline() error {
 	return nil
 }
 
-// sayGoingAway sends a Close frame once the direction stands between frames.
-func (d *direction) sayGoingAway() error {
+// sayGoingAway sends a Close frame once the direction stands between frames, as
+// it does in any case with between.
+func (d *direction) sayGoingAway(between bool) error {
 	if !d.t.leaving.Load() || d.said {
 		return nil
 	}
 	if d.frames.done {
-		d.markSaid()
+		d.said = true
 		return nil
 	}
-	if !d.frames.boundary() {
+	if !between && !d.frames.boundary() {
 		// In the middle of a frame: wait for its rest.
 		d.mu.Lock()
 		defer d.mu.Unlock()
 		return d.from.SetReadDeadline(transport.Deadline(time.Duration(d.t.endBy.Load())))
 	}
-	d.markSaid()
-	_ = d.to.SetWriteDeadline(time.Now().Add(closeHandshake))
-	_, err := d.to.Write(appendClose(nil, statusGoingAway, d.toPeer))
-	return err
-}
-
-func (d *direction) markSaid() {
-	d.mu.Lock()
 	d.said = true
-	d.mu.Unlock()
+	d.armWrite()
+	_, err := d.to.Write(appendClose(nil, statusGoingAway, d.mask))
+	return err
 }

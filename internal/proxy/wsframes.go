@@ -17,21 +17,26 @@ type wsFrames struct {
 // boundary reports whether the direction stands between two frames.
 func (f *wsFrames) boundary() bool { return !f.bad && f.n == 0 && f.left == 0 }
 
-// feed follows p, which is the next part of the direction.
-func (f *wsFrames) feed(p []byte) {
-	for len(p) > 0 && !f.bad {
+// feed follows p, which is the next part of the direction, and returns how many
+// bytes of it are before the end of the last frame that ends in it.
+func (f *wsFrames) feed(p []byte) (whole int) {
+	for at := 0; at < len(p) && !f.bad; {
 		if f.left > 0 {
-			n := min(f.left, uint64(len(p)))
+			n := min(f.left, uint64(len(p)-at))
 			f.left -= n
-			p = p[n:]
+			at += int(n)
 			f.endOfPayload()
-			continue
+		} else {
+			f.head[f.n] = p[at]
+			f.n++
+			at++
+			f.parseHead()
 		}
-		f.head[f.n] = p[0]
-		f.n++
-		p = p[1:]
-		f.parseHead()
+		if f.boundary() {
+			whole = at
+		}
 	}
+	return whole
 }
 
 func (f *wsFrames) endOfPayload() {
