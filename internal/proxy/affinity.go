@@ -127,7 +127,7 @@ func (x *exchange) appendAffinity(dst []byte) []byte {
 
 func (x *exchange) appendSetCookie(dst []byte, c *sticky.Cookie, value string) []byte {
 	dst = append(dst, "Set-Cookie: "...)
-	dst = c.AppendSetCookie(dst, value, string(x.scheme()) == "https")
+	dst = c.AppendSetCookie(dst, value, x.scheme() == "https")
 	return append(dst, '\r', '\n')
 }
 
@@ -178,8 +178,10 @@ func (x *exchange) uri() []byte {
 	if x.req.HasQuery {
 		n += 1 + len(x.req.Query)
 	}
-	if t := x.req.Target; n <= len(t) {
-		return t[len(t)-n:]
+	t := x.req.Target
+	v := t[len(t)-n:]
+	if x.req.Absolute && v[0] != '/' {
+		return append([]byte{'/'}, v[1:]...) // http://host?query has no path
 	}
-	return x.req.Path
+	return v
 }

@@ -3,6 +3,7 @@ package proxy
 import (
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"steelyard/internal/transport"
@@ -22,9 +23,8 @@ func (x *exchange) answerCause(cause Cause, status int, detail string) {
 		status = info.status
 	}
 	x.settleBody()
-	// Details of a backend's failure name addresses; they are for the log.
 	hint := info.hint
-	if detail != "" && (status < 500 || cause == CauseNotSupported) {
+	if detail != "" && !cause.namesAddress() {
 		hint = detail
 	}
 	id := x.requestID()
@@ -60,13 +60,13 @@ func (x *exchange) answerRedirect(r *Redirect) {
 func (x *exchange) answerFixed(r *Respond) {
 	x.settleBody()
 	x.beginAnswer(r.Status)
-	typed := false
+	typed := len(r.Body) == 0
 	for _, h := range r.Headers {
-		typed = typed || http.CanonicalHeaderKey(h.Name) == "Content-Type"
-		x.appendField(h.Name, h.Value)
+		typed = typed || strings.EqualFold(h.Name, "Content-Type")
+		x.appendOwnField(h.Name, h.Value)
 	}
-	if !typed && len(r.Body) > 0 {
-		x.appendField("Content-Type", "text/plain; charset=utf-8")
+	if !typed {
+		x.appendOwnField("Content-Type", "text/plain; charset=utf-8")
 	}
 	x.out = x.route.ResponseHeaders.Append(x.out, x)
 	x.endAnswer(r.Body)
@@ -100,6 +100,13 @@ func (x *exchange) appendField(name, value string) {
 	x.out = append(x.out, ": "...)
 	x.out = append(x.out, value...)
 	x.out = append(x.out, '\r', '\n')
+}
+
+// appendOwnField is appendField unless the route removes or sets the field.
+func (x *exchange) appendOwnField(name, value string) {
+	if !x.route.ResponseHeaders.Drops([]byte(name)) {
+		x.appendField(name, value)
+	}
 }
 
 // endAnswer adds length and connection fields and sends the answer.

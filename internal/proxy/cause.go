@@ -63,6 +63,12 @@ var causes = [causeCount]causeInfo{
 // String is the cause's name in headers, logs and metrics.
 func (c Cause) String() string { return causes[c].name }
 
+// namesAddress reports whether details of the cause name backends; those are for
+// the log alone.
+func (c Cause) namesAddress() bool {
+	return c == CauseConnectRefused || c == CauseConnectTimeout || c == CauseConnectFailed
+}
+
 // Causes lists the names of all causes.
 func Causes() []string {
 	var names []string

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"bytes"
 	"math/rand/v2"
 	"net/netip"
 
@@ -117,27 +118,51 @@ func contains(list []netip.Prefix, a netip.Addr) bool {
 func (x *exchange) appendForwarded(dst []byte) []byte {
 	f := &x.gen.Forward
 	if f.XForwarded {
+		dst = x.appendXForwarded(dst)
+	}
+	if f.Standard && !x.replaces("Forwarded") {
+		dst = append(dst, "Forwarded: "...)
+		dst = x.appendTrusted(dst, wire.KindForwarded)
+		dst = x.appendForwardedElement(dst)
+	}
+	if f.RequestID && !x.replaces("X-Request-Id") {
+		dst = append(dst, "X-Request-Id: "...)
+		dst = append(dst, x.requestID()...)
+		dst = append(dst, '\r', '\n')
+	}
+	return dst
+}
+
+// replaces reports whether the route removes or sets a field, which then holds
+// for the one that would be sent here as well.
+func (x *exchange) replaces(name string) bool {
+	h := x.route.RequestHeaders
+	return !h.Empty() && h.Drops([]byte(name))
+}
+
+func (x *exchange) appendXForwarded(dst []byte) []byte {
+	if !x.replaces("X-Forwarded-For") {
 		dst = append(dst, "X-Forwarded-For: "...)
 		dst = x.appendTrusted(dst, wire.KindXForwardedFor)
 		dst = append(dst, x.c.peerText...)
-		dst = append(dst, "\r\nX-Forwarded-Proto: "...)
-		dst = append(dst, x.scheme()...)
-		dst = append(dst, "\r\nX-Forwarded-Host: "...)
+		dst = append(dst, '\r', '\n')
+	}
+	if !x.replaces("X-Forwarded-Proto") {
+		dst = append(dst, "X-Forwarded-Proto: "...)
+		if v := x.trustedValue(wire.KindXForwardedProto); v != nil {
+			dst = append(dst, v...)
+		} else {
+			dst = append(dst, x.ownScheme()...)
+		}
+		dst = append(dst, '\r', '\n')
+	}
+	if !x.replaces("X-Forwarded-Host") {
+		dst = append(dst, "X-Forwarded-Host: "...)
 		if v := x.trustedValue(wire.KindXForwardedHost); v != nil {
 			dst = append(dst, v...)
 		} else {
 			dst = append(dst, x.req.Host...)
 		}
-		dst = append(dst, '\r', '\n')
-	}
-	if f.Standard {
-		dst = append(dst, "Forwarded: "...)
-		dst = x.appendTrusted(dst, wire.KindForwarded)
-		dst = x.appendForwardedElement(dst)
-	}
-	if f.RequestID {
-		dst = append(dst, "X-Request-Id: "...)
-		dst = append(dst, x.requestID()...)
 		dst = append(dst, '\r', '\n')
 	}
 	return dst
@@ -190,15 +215,18 @@ func (x *exchange) trustedValue(k wire.Kind) []byte {
 // ownScheme is how the client reached this listener.
 func (x *exchange) ownScheme() string { return "http" }
 
-// scheme is how the client asked, as far as is known.
-func (x *exchange) scheme() []byte {
-	if v := x.trustedValue(wire.KindXForwardedProto); v != nil {
-		return v
+// scheme is how the client asked, as far as is known: http or https. Of what a
+// chain of trusted proxies says the first word is about the client.
+func (x *exchange) scheme() string {
+	v := x.trustedValue(wire.KindXForwardedProto)
+	if v == nil {
+		return x.ownScheme()
 	}
-	return schemeHTTP
+	if item, _ := wire.NextItem(v); wire.EqualFold(item, "https") || wire.EqualFold(item, "wss") {
+		return "https"
+	}
+	return "http"
 }
-
-var schemeHTTP = []byte("http")
 
 // requestID is the id of a trusted peer, or one made here: 128 random bits in
 // hexadecimal. It stays the same for the whole exchange.
@@ -240,17 +268,33 @@ func (x *exchange) clientIP() []byte {
 			if len(item) == 0 {
 				continue
 			}
-			a, err := netip.ParseAddr(string(item))
+			text := withoutPort(item)
+			a, err := netip.ParseAddr(string(text))
 			if err != nil {
 				return best // what stands before it cannot be trusted either
 			}
-			best = item
+			best = text
 			if !contains(x.gen.Trusted, a.Unmap()) {
 				return best
 			}
 		}
 	}
 	return best
+}
+
+// withoutPort takes off the port, and the brackets of IPv6, that some proxies
+// write into X-Forwarded-For.
+func withoutPort(item []byte) []byte {
+	if item[0] == '[' {
+		if i := bytes.IndexByte(item, ']'); i >= 0 {
+			return item[1:i]
+		}
+		return item
+	}
+	if i := bytes.IndexByte(item, ':'); i >= 0 && i == bytes.LastIndexByte(item, ':') {
+		return item[:i]
+	}
+	return item
 }
 
 // lastItem cuts the last item off a comma-separated list.

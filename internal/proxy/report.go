@@ -49,9 +49,10 @@ func (x *exchange) report(cause Cause, detail string) {
 	if !ok {
 		return
 	}
-	attrs := []any{"cause", cause.String(), "listener", x.c.listener.name, "client", string(x.c.peerText)}
+	attrs := []any{"cause", cause.String(), "listener", x.c.listener.name, "client", string(x.c.peerText),
+		"request_id", string(x.requestID())}
 	if x.req != nil {
-		attrs = append(attrs, "request_id", string(x.requestID()), "method", string(x.req.Method),
+		attrs = append(attrs, "method", string(x.req.Method),
 			"host", string(x.req.Host), "path", string(x.req.Path))
 	}
 	if x.route != nil {
