@@ -118,6 +118,7 @@ func (x *exchange) endAnswer(body []byte) {
 		x.out = strconv.AppendInt(x.out, int64(len(body)), 10)
 		x.out = append(x.out, '\r', '\n')
 	}
+	x.c.closeIfDraining()
 	switch {
 	case x.c.closing:
 		x.out = append(x.out, "Connection: close\r\n"...)

@@ -260,6 +260,14 @@ func (c *clientConn) send(p []byte) error {
 	return err
 }
 
+// closeIfDraining makes the response whose head comes next the last one, if the
+// listener stops. The client may have sent more, which nobody will read.
+func (c *clientConn) closeIfDraining() {
+	if c.listener.draining.Load() {
+		c.closing, c.linger = true, true
+	}
+}
+
 // gone reports whether the client has closed its connection. A client that has
 // only ended its own direction looks the same and is taken for gone, as most
 // servers do.

@@ -19,6 +19,7 @@ func (x *exchange) deliver(ep *pool.Endpoint) *failure {
 		return nil
 	}
 	c := x.c
+	c.closeIfDraining()
 	if x.awaitsContinue() {
 		// The client may or may not send its body now: what comes next on
 		// this connection cannot be known (RFC 9110, section 10.1.1).

@@ -92,10 +92,6 @@ func (x *exchange) serve() {
 	if !x.req.KeepAlive {
 		c.closing = true
 	}
-	if c.listener.draining.Load() {
-		// The client may have sent more, which nobody will read.
-		c.closing, c.linger = true, true
-	}
 	x.up.start(x)
 	if limit := c.listener.limits.Load().MaxBodySize; limit > 0 && x.req.Length > limit {
 		x.answerCause(CauseBodyTooLarge, 0, "")

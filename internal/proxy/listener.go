@@ -9,6 +9,7 @@ import (
 	"os"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/valyala/fasthttp"
@@ -161,9 +162,53 @@ func (l *Listener) stopAccepting() {
 	if d, ok := l.ln.(interface{ SetDeadline(time.Time) error }); ok {
 		_ = d.SetDeadline(time.Now().Add(backlogGrace))
 		<-l.served
+		l.acceptRest()
 	}
 	_ = l.ln.Close()
 	<-l.served
+}
+
+// acceptRest serves the connections that wait to be accepted: Accept does not
+// return them once its deadline has passed, and closing the socket would reset
+// them.
+func (l *Listener) acceptRest() {
+	sc, ok := l.ln.(syscall.Conn)
+	if !ok {
+		return
+	}
+	raw, err := sc.SyscallConn()
+	if err != nil {
+		return
+	}
+	_ = raw.Control(func(fd uintptr) {
+		for {
+			nfd, _, err := syscall.Accept4(int(fd), syscall.SOCK_NONBLOCK|syscall.SOCK_CLOEXEC)
+			if err == syscall.EINTR || err == syscall.ECONNABORTED {
+				continue
+			}
+			if err != nil {
+				return
+			}
+			l.serveFD(nfd)
+		}
+	})
+}
+
+// serveFD serves an accepted descriptor beside the worker pool, which has ended.
+func (l *Listener) serveFD(fd int) {
+	f := os.NewFile(uintptr(fd), "")
+	nc, err := net.FileConn(f) // works on a duplicate
+	_ = f.Close()
+	if err != nil {
+		return
+	}
+	c, err := newClientConn(nc, l)
+	if err != nil {
+		_ = nc.Close()
+		return
+	}
+	l.add(c)
+	go func() { _ = l.server.ServeConn(c) }()
 }
 
 // release lets go of connections that have nothing in flight.
