@@ -84,10 +84,11 @@ func (c *Conn) Arm(at, d time.Duration) error {
 
 // afterDeadline must follow every new deadline: it may have undone Interrupt.
 func (c *Conn) afterDeadline() error {
-	if c.interrupted.Load() {
-		return os.ErrDeadlineExceeded
+	if !c.interrupted.Load() {
+		return nil
 	}
-	return nil
+	_ = c.Socket.SetDeadline(past)
+	return os.ErrDeadlineExceeded
 }
 
 // Read reads from the backend; while nothing comes the Watcher is asked.
@@ -128,11 +129,14 @@ func (c *Conn) Send(p []byte, at time.Duration) (int, error) {
 	return c.Socket.Write(p)
 }
 
+// past is a deadline that is over.
+var past = time.Unix(1, 0)
+
 // Interrupt makes reads and writes that wait, now or later, return at once, and
 // may be called from another goroutine. The connection must then be closed.
 func (c *Conn) Interrupt() {
 	c.interrupted.Store(true)
-	_ = c.Socket.SetDeadline(time.Unix(1, 0))
+	_ = c.Socket.SetDeadline(past)
 }
 
 // Close closes the connection and gives its buffer back. It must not be called
