@@ -19,14 +19,14 @@ func (x *exchange) answerCause(cause Cause, status int, detail string) {
 	x.report(cause, detail)
 	x.c.at = transport.Now()
 	info := &causes[cause]
+	hint := info.hint
+	if detail != "" && (status != 0 || !cause.private()) {
+		hint = detail
+	}
 	if status == 0 {
 		status = info.status
 	}
 	x.settleBody()
-	hint := info.hint
-	if detail != "" && !cause.namesAddress() {
-		hint = detail
-	}
 	id := x.requestID()
 	x.beginAnswer(status)
 	x.appendField("Content-Type", "text/plain; charset=utf-8")

@@ -63,10 +63,14 @@ var causes = [causeCount]causeInfo{
 // String is the cause's name in headers, logs and metrics.
 func (c Cause) String() string { return causes[c].name }
 
-// namesAddress reports whether details of the cause name backends; those are for
-// the log alone.
-func (c Cause) namesAddress() bool {
-	return c == CauseConnectRefused || c == CauseConnectTimeout || c == CauseConnectFailed
+// private reports whether details of the cause name a backend's address or quote
+// what it sent; those are for the log alone.
+func (c Cause) private() bool {
+	switch c {
+	case CauseConnectRefused, CauseConnectTimeout, CauseConnectFailed, CauseBadResponse:
+		return true
+	}
+	return false
 }
 
 // Causes lists the names of all causes.

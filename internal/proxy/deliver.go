@@ -179,10 +179,10 @@ func (x *exchange) clientLost() bool {
 func (x *exchange) backendLost(err error) bool {
 	uf := x.up.failed.Load()
 	switch {
+	case uf != nil:
+		x.cutShort(uf.cause, uf.detail)
 	case errors.Is(err, errClientGone):
 		x.cutShort(CauseClientGone, "")
-	case errors.Is(err, errUpload) && uf != nil:
-		x.cutShort(uf.cause, uf.detail)
 	default:
 		x.cutShort(CauseTruncated, err.Error())
 	}

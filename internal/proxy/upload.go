@@ -136,6 +136,8 @@ func (u *upload) tooLarge() *failure {
 func (u *upload) clientFailure(err error) *failure {
 	var we *wire.Error
 	switch {
+	case errors.As(err, &we) && we.Status == 431:
+		return &failure{cause: CauseHeadTooLarge, detail: we.Reason}
 	case errors.As(err, &we):
 		return &failure{cause: CauseBadRequest, detail: we.Reason, status: we.Status}
 	case errors.Is(err, os.ErrDeadlineExceeded):
