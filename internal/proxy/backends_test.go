@@ -190,3 +190,61 @@ func refused(t testing.TB) string {
 	}
 	return net.JoinHostPort("127.0.0.1", strconv.Itoa(sa.(*syscall.SockaddrInet4).Port))
 }
+
+// fakeServer is a backend that answers "one" and can close all its connections
+// as soon as the next request has come on one of them, and go away for good.
+type fakeServer struct {
+	addr string
+	ln   net.Listener
+
+	mu   sync.Mutex
+	ends bool // hang up on the next request
+	gone bool // and stop listening before that
+}
+
+func newFakeServer(t testing.TB) *fakeServer {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &fakeServer{addr: ln.Addr().String(), ln: ln}
+	t.Cleanup(func() { ln.Close() })
+	go func() {
+		for {
+			nc, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			go s.serve(&peer{nc, bufio.NewReader(nc)})
+		}
+	}()
+	return s
+}
+
+// closeNext makes the server hang up on the next request; with gone no other
+// connection can be made afterwards.
+func (s *fakeServer) closeNext(gone bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.ends, s.gone = true, gone
+}
+
+func (s *fakeServer) serve(p *peer) {
+	defer p.Close()
+	for {
+		head := p.head()
+		if head == "" {
+			return
+		}
+		s.mu.Lock()
+		ends, gone := s.ends, s.gone
+		s.ends = false
+		s.mu.Unlock()
+		if gone {
+			_ = s.ln.Close()
+		}
+		if ends || gone || !ok("one")(p, head) {
+			return
+		}
+	}
+}

@@ -131,11 +131,12 @@ func (d *direction) interrupt() {
 func (d *direction) arm() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.t.leaving.Load() && !d.said {
+	leaving := d.t.leaving.Load()
+	if leaving && !d.said {
 		return
 	}
 	by := time.Duration(0)
-	if d.t.idle > 0 {
+	if d.t.idle > 0 && !leaving { // its end may be what made the tunnel leave
 		by = time.Duration(d.t.lastUsed.Load()) + d.t.idle
 	}
 	if end := time.Duration(d.t.endBy.Load()); end > 0 && (by == 0 || end < by) {
