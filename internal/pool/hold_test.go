@@ -2,6 +2,8 @@ package pool
 
 import (
 	"maps"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -36,11 +38,13 @@ func TestHoldOff(t *testing.T) {
 				t.Fatalf("picked %v while b1 is held off", got)
 			}
 			time.Sleep(hold - time.Millisecond)
-			p.ConnectFailed(e) // late failures do not prolong it
 			settle()
 			if !e.Held() {
 				t.Fatalf("held for less than %v", hold)
 			}
+			p.ConnectFailed(e) // late failures do not prolong it
+			p.post(func(w *writer) { w.holdOff(e) })
+			settle()
 			time.Sleep(2*sweepEvery + time.Millisecond)
 			settle()
 			if got := picked(p.Snapshot(), 9); got["b1"] != 3 || e.Held() {
@@ -116,9 +120,34 @@ func TestHoldOffOfRemovedBackend(t *testing.T) {
 		old := endpoint(t, p, "b1")
 		apply(t, p, options(1))
 		apply(t, p, options(2))
+		s := p.Snapshot()
 		p.ConnectFailed(old)
 		settle()
+		if p.Snapshot() != s {
+			t.Error("a snapshot is made in vain")
+		}
 		if got := picked(p.Snapshot(), 4); got["b1"] != 2 || endpoint(t, p, "b1").Held() {
+			t.Errorf("picked %v", got)
+		}
+	})
+}
+
+// TestFailuresTogether: what has piled up makes one snapshot.
+func TestFailuresTogether(t *testing.T) {
+	inBubble(t, options(3), func(t *testing.T, p *Pool) {
+		s := p.Snapshot()
+		busy := make(chan struct{})
+		p.post(func(*writer) { <-busy })
+		p.ConnectFailed(endpoint(t, p, "b0"))
+		p.post(func(*writer) {
+			if p.Snapshot() != s {
+				t.Error("a snapshot for each failure")
+			}
+		})
+		p.ConnectFailed(endpoint(t, p, "b1"))
+		close(busy)
+		settle()
+		if got := picked(p.Snapshot(), 3); got["b2"] != 3 {
 			t.Errorf("picked %v", got)
 		}
 	})
@@ -162,7 +191,7 @@ func TestRetryBudget(t *testing.T) {
 				if p.Stats.RetriesDenied.Load() == 0 {
 					t.Error("the denial is not counted")
 				}
-				time.Sleep(budgetSlot - sweepEvery)
+				time.Sleep(budgetSlot + sweepEvery)
 				settle()
 				if got := allowed(p); got != 0 {
 					t.Errorf("%d more within the window", got)
@@ -174,6 +203,40 @@ func TestRetryBudget(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// TestDenialsAreFree: retries that were denied do not count against later ones.
+func TestDenialsAreFree(t *testing.T) {
+	inBubble(t, options(1), func(t *testing.T, p *Pool) {
+		for range 1000 {
+			p.MayRetry()
+		}
+		p.Stats.Requests.Add(1000)
+		if got := allowed(p); got < 199 || got > 200 {
+			t.Errorf("%d retries after 1000 requests, want 200", got)
+		}
+	})
+}
+
+// TestBudgetTogether: many at once get no more than one after the other.
+func TestBudgetTogether(t *testing.T) {
+	p := newPool(t, options(1))
+	p.Stats.Requests.Add(5000)
+	var got atomic.Int64
+	var all sync.WaitGroup
+	for range 8 {
+		all.Go(func() {
+			for range 1000 {
+				if p.MayRetry() {
+					got.Add(1)
+				}
+			}
+		})
+	}
+	all.Wait()
+	if n := got.Load(); n > 1010 || n < 990 {
+		t.Errorf("%d retries, want 1010", n)
 	}
 }
 

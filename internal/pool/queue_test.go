@@ -224,6 +224,54 @@ func TestPlaceLeftBehind(t *testing.T) {
 	})
 }
 
+// TestReleaseWhileLooking: a place that becomes free just after a waiter saw
+// none lets it look again.
+func TestReleaseWhileLooking(t *testing.T) {
+	inBubble(t, limited(1, 1, 5), func(t *testing.T, p *Pool) {
+		for range 2 { // at once after Enqueue, and after Wait
+			s, i, _ := acquire(p, -1)
+			w, now, _ := p.Enqueue()
+			if !now {
+				t.Fatal("the first does not look at once")
+			}
+			p.Release(s, i)
+			start := time.Now()
+			if err := p.Wait(w, present); err != nil || time.Since(start) != 0 {
+				t.Errorf("after %v: %v", time.Since(start), err)
+			}
+			p.Leave(w)
+		}
+	})
+}
+
+// TestNoOvertaking: a newcomer does not look while one that was woken has not,
+// and a place that is taken wakes nobody.
+func TestNoOvertaking(t *testing.T) {
+	inBubble(t, limited(1, 1, 5), func(t *testing.T, p *Pool) {
+		s, i, _ := acquire(p, -1)
+		first, _, _ := p.Enqueue()
+		p.lookedInVain(first)
+		p.Release(s, i)
+		second, now, _ := p.Enqueue()
+		if now {
+			t.Error("the newcomer looks first")
+		}
+		if err := p.Wait(first, present); err != nil || !s.Acquire(i) {
+			t.Fatalf("the first finds nothing: %v", err)
+		}
+		p.Leave(first)
+		if p.queue.active != 0 {
+			t.Error("the second is woken for nothing")
+		}
+		p.Release(s, i)
+		if err := p.Wait(second, present); err != nil || !s.Acquire(i) {
+			t.Errorf("the second finds nothing: %v", err)
+		}
+		p.Leave(second)
+		p.Release(s, i)
+	})
+}
+
 // TestBoundWaiterBlocksNobody: one that waits for a certain backend does not
 // keep others from the free places of another.
 func TestBoundWaiterBlocksNobody(t *testing.T) {
@@ -247,6 +295,7 @@ func TestBoundWaiterBlocksNobody(t *testing.T) {
 			t.Fatal("the wake-up is lost on the bound one")
 		}
 		p.Release(s, <-results)
+		synctest.Wait()
 		go func() { // comes while 1 is free and the bound one waits
 			_, i, _ := acquire(p, -1)
 			results <- i

@@ -43,9 +43,11 @@ func TestLimits(t *testing.T) {
 	o := options(3)
 	o.Backends[0].MaxConnections = 1
 	o.Backends[1].MaxConnections = 2
-	o.Backends[2].Weight = 0
+	o.Backends[2].Weight, o.Backends[2].MaxConnections = 0, 1
 	p := newPool(t, o)
 	s := p.Snapshot()
+	s.Acquire(2)
+	defer p.Release(s, 2)
 	var tried Tried
 	if s.Full(&tried) {
 		t.Error("full with nothing in flight")

@@ -86,7 +86,7 @@ func TestChunkedRefused(t *testing.T) {
 		{"a word behind the size", "5 a\r\nhello" + rest, 400},
 		{"line longer than the limit", "5;" + strings.Repeat("a", maxChunkLine) + "\r\nhello" + rest, 400},
 		{"line without an end", strings.Repeat("0", LargeBuffer+1), 400},
-		{"extensions longer than the limit", strings.Repeat("1;"+strings.Repeat("a", 1000)+"\r\nx\r\n", 20) + rest, 400},
+		{"extensions longer than the limit", strings.Repeat("1;"+strings.Repeat("a", 1000)+"\r\nx\r\n", 20) + "0\r\n\r\n", 400},
 		{"trailer without a colon", "0\r\nX\r\n\r\n", 400},
 		{"trailer with a space before the colon", "0\r\nX : a\r\n\r\n", 400},
 		{"folded trailer", "0\r\nX: a\r\n b\r\n\r\n", 400},
