@@ -401,7 +401,7 @@ func TestConcurrentUse(t *testing.T) {
 			select {
 			case <-stop:
 				return
-			default:
+			case <-time.After(100 * time.Microsecond):
 				e.Sweep()
 			}
 		}
