@@ -261,6 +261,11 @@ func (x *exchange) clientGone() error {
 
 // afterPanic leaves nothing behind of an exchange that was interrupted.
 func (x *exchange) afterPanic() {
+	defer func() {
+		if r := recover(); r != nil { // even the answer did not work out
+			x.c.abort, x.c.closing = true, true
+		}
+	}()
 	x.up.stop()
 	if x.conn != nil {
 		x.conn.Close()
