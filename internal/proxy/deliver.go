@@ -209,9 +209,7 @@ func (x *exchange) deliverInformational() *failure {
 		x.continued = true
 		x.c.armContinued()
 	}
-	x.out = append(x.out[:0], "HTTP/1.1 "...)
-	x.out = append(x.out, x.resp.StatusText...)
-	x.out = append(x.out, '\r', '\n')
+	x.out = x.appendStatusLine(x.out[:0])
 	x.out = x.appendResponseFields(x.out, false)
 	x.out = append(x.out, '\r', '\n')
 	if err := x.c.send(x.out); err != nil {
@@ -223,9 +221,7 @@ func (x *exchange) deliverInformational() *failure {
 // appendResponseHead appends the head that the client gets: what the backend
 // sent, byte for byte, but for what belongs to the backend's connection.
 func (x *exchange) appendResponseHead(dst []byte, chunked bool) []byte {
-	dst = append(dst, "HTTP/1.1 "...)
-	dst = append(dst, x.resp.StatusText...)
-	dst = append(dst, '\r', '\n')
+	dst = x.appendStatusLine(dst)
 	dst = x.appendResponseFields(dst, true)
 	if chunked && x.resp.Framing == wire.FramingClose {
 		dst = append(dst, "Transfer-Encoding: chunked\r\n"...)
@@ -233,6 +229,17 @@ func (x *exchange) appendResponseHead(dst []byte, chunked bool) []byte {
 	dst = x.appendAffinity(dst)
 	dst = x.route.ResponseHeaders.Append(dst, x)
 	dst = x.appendConnection(dst)
+	return append(dst, '\r', '\n')
+}
+
+// appendStatusLine repeats the backend's status and reason. The space before an
+// empty reason is not optional, though backends leave it out (RFC 9112, section 4).
+func (x *exchange) appendStatusLine(dst []byte) []byte {
+	dst = append(dst, "HTTP/1.1 "...)
+	dst = append(dst, x.resp.StatusText...)
+	if len(x.resp.StatusText) == len("200") {
+		dst = append(dst, ' ')
+	}
 	return append(dst, '\r', '\n')
 }
 

@@ -290,7 +290,7 @@ func (u *upload) discardReady() bool {
 	for !u.body.Done() {
 		p, err := u.body.Ready()
 		if err != nil || len(p) == 0 {
-			return false
+			return u.body.Done() // the last bytes may have been framing alone
 		}
 	}
 	return true
