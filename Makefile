@@ -12,6 +12,9 @@ NODE_DIRS  := examples/node test/node
 # memory, so they run without the race detector, one package after the other.
 UNIT        = $(shell go list ./... | grep -v '^steelyard/test/')
 SCENARIOS  := ./test/...
+# Budgets of allocations and time mean nothing under the race detector, where
+# they skip, so they are run once more without it.
+BUDGETS    := Alloc|Budget|TestManyBackends
 
 .PHONY: help
 help: ## List the targets
@@ -30,6 +33,7 @@ test: need lint node-deps build ## Lint, then run every test (what CI runs)
 	@if [ -n "$$CI" ]; then tools/fuzz $(SMOKETIME); fi
 	@status=0; \
 	go test -race -timeout 8m $(UNIT) || status=1; \
+	go test -count=1 -p 1 -run '$(BUDGETS)' $(UNIT) || status=1; \
 	STEELYARD_BIN=$(CURDIR)/bin/steelyard go test -count=1 -p 1 -timeout 12m $(SCENARIOS) || status=1; \
 	exit $$status
 
