@@ -129,6 +129,9 @@ func (a *App) summarise(took time.Duration) {
 		slog.Info("pool served", "pool", p.Name(), "requests", s.Requests.Load(), "attempts", s.Attempts.Load(),
 			"retries", s.Retries.Load(), "retries_denied", s.RetriesDenied.Load())
 	}
+	for reason, n := range a.proxy.Retries() {
+		slog.Info("attempts repeated", "class_and_reason", reason, "retries", n)
+	}
 	for cause, n := range a.proxy.Errors() {
 		slog.Info("errors made", "cause", cause, "requests", n)
 	}

@@ -132,7 +132,13 @@ const (
 	classUnsent                     // nothing of the request left this machine
 	classStale                      // sent on a reused connection that closed before one byte came
 	classPossible                   // possibly processed
+	classCount
 )
+
+// String is the class's name in logs and counters.
+func (c retryClass) String() string {
+	return [classCount]string{"never", "unsent", "stale", "possibly_processed"}[c]
+}
 
 // forward sends the request to a backend, and to another if that may help.
 func (x *exchange) forward() {
@@ -153,6 +159,7 @@ func (x *exchange) forward() {
 		}
 		if last != nil {
 			x.target.Pool.Stats.Retries.Add(1)
+			x.p.retries[last.class][last.cause].Add(1)
 		}
 		if last = x.attemptAndRelease(); last == nil {
 			return

@@ -15,6 +15,8 @@ type Proxy struct {
 	reports    reporter
 	// Errors counts the errors Steelyard made, by cause.
 	errors [causeCount]atomic.Int64
+	// retries counts repeated attempts by what had become of the one before.
+	retries [classCount][causeCount]atomic.Int64
 }
 
 // New makes a proxy that serves g.
@@ -33,6 +35,20 @@ func (p *Proxy) Errors() map[string]int64 {
 	for c := CauseNoRoute; c < causeCount; c++ {
 		if n := p.errors[c].Load(); n > 0 {
 			m[c.String()] = n
+		}
+	}
+	return m
+}
+
+// Retries returns how often attempts were repeated, by class and reason:
+// "stale/reset_before_response".
+func (p *Proxy) Retries() map[string]int64 {
+	m := map[string]int64{}
+	for class := range p.retries {
+		for cause := range p.retries[class] {
+			if n := p.retries[class][cause].Load(); n > 0 {
+				m[retryClass(class).String()+"/"+Cause(cause).String()] = n
+			}
 		}
 	}
 	return m
