@@ -8,7 +8,6 @@ import (
 
 	"steelyard/balancer"
 	"steelyard/internal/pool"
-	"steelyard/internal/router"
 	"steelyard/internal/sticky"
 )
 
@@ -81,6 +80,7 @@ func stickyFixture(t testing.TB, addrs []string, o *sticky.Options, change func(
 
 // TestSticky keeps clients on their backends, whatever the policy would say.
 func TestSticky(t *testing.T) {
+	t.Parallel()
 	for name, b := range bindings() {
 		t.Run(name, func(t *testing.T) {
 			addrs, _ := stations(t, 3)
@@ -119,6 +119,7 @@ func TestSticky(t *testing.T) {
 
 // TestStickyClientsAreApart: each client is bound by itself.
 func TestStickyClientsAreApart(t *testing.T) {
+	t.Parallel()
 	for _, name := range []string{"cookie", "header"} {
 		t.Run(name, func(t *testing.T) {
 			b := bindings()[name]
@@ -142,6 +143,7 @@ func TestStickyClientsAreApart(t *testing.T) {
 
 // TestStickyCookie says when the cookie is sent and what is in it.
 func TestStickyCookie(t *testing.T) {
+	t.Parallel()
 	addrs, _ := stations(t, 2)
 	get := func(f *fixture, cookie string) string {
 		resp, _ := f.do(t, request("GET", cookie, ""))
@@ -199,6 +201,7 @@ func TestStickyCookie(t *testing.T) {
 // TestStickyAfterStaleConnection: a connection that was closed is no reason to
 // leave the backend; a backend that is gone is.
 func TestStickyAfterStaleConnection(t *testing.T) {
+	t.Parallel()
 	for name, b := range bindings() {
 		for _, gone := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s, gone: %v", name, gone), func(t *testing.T) {
@@ -232,6 +235,7 @@ func TestStickyAfterStaleConnection(t *testing.T) {
 // TestStickyFull: a bound backend at its limit is waited for where there is a
 // queue; without one another serves the request, and the binding stays.
 func TestStickyFull(t *testing.T) {
+	t.Parallel()
 	for name, b := range bindings() {
 		for _, tc := range []struct {
 			name   string
@@ -283,6 +287,7 @@ func TestStickyFull(t *testing.T) {
 
 // TestBindingAfterQueue: who waits may find another membership afterwards.
 func TestBindingAfterQueue(t *testing.T) {
+	t.Parallel()
 	for name, b := range bindings() {
 		t.Run(name, func(t *testing.T) {
 			free := make(chan struct{})
@@ -290,13 +295,13 @@ func TestBindingAfterQueue(t *testing.T) {
 			zero, one, two := newStation(t, ok("zero"), waits, ok("zero")), newStation(t, ok("one"), waits, ok("one")), newStation(t, ok("two"))
 			f, apply := stickyFixture(t, []string{zero.addr, one.addr}, &b.options, func(o *pool.Options) {
 				o.Backends[0].MaxConnections, o.Backends[1].MaxConnections, o.Queue, o.QueueTimeout = 1, 1, 9, patience
-				o.Backends[0].Backup = true
+				o.Backends[0].Weight = 0
 			})
 			c := &client{f: f, fields: b.fields}
 			if _, body := c.get(t); body != "one" {
 				t.Fatalf("got %q", body)
 			}
-			f.waitIdle(t, 1)
+			waitFor(t, "the request is over", func() bool { return f.inFlight(1) == 0 })
 			done := make(chan string)
 			for i := range 2 {
 				again := *c
@@ -318,6 +323,7 @@ func TestBindingAfterQueue(t *testing.T) {
 
 // TestSplit spreads by weight, and keeps those who are bound to a branch.
 func TestSplit(t *testing.T) {
+	t.Parallel()
 	h := sticky.DefaultHeader()
 	h.Name = "X-User"
 	c := sticky.Cookie{Name: "sy_pool", Path: "/", Secure: "auto"}
@@ -376,6 +382,7 @@ func TestSplit(t *testing.T) {
 
 // TestHashKeys: requests with the same key meet on one backend.
 func TestHashKeys(t *testing.T) {
+	t.Parallel()
 	for _, tc := range []struct {
 		key          balancer.Key
 		target, same string
@@ -425,84 +432,4 @@ func TestHashKeys(t *testing.T) {
 
 func get(target, fields string) string {
 	return "GET " + target + " HTTP/1.1\r\nHost: a\r\n" + fields + "\r\n"
-}
-
-// TestQueue lets requests wait, in order, for as long as they may.
-func TestQueue(t *testing.T) {
-	free := make(chan struct{})
-	busy := func(p *peer, head string) bool { <-free; return ok("done")(p, head) }
-	setUp := func(t *testing.T, size int, timeout time.Duration) (*fixture, *station) {
-		s := newStation(t, busy)
-		f := newFixture(t, []string{s.addr}, func(_ *fixture, po *pool.Options, _ *Generation, lim *Limits) {
-			po.Backends[0].MaxConnections, po.Queue, po.QueueTimeout = 1, size, timeout
-			lim.WriteTimeout = 100 * time.Millisecond // shorter than the wait
-		})
-		nc, _ := f.dial(t)
-		send(t, nc, get("/", ""))
-		waitFor(t, "the backend is full", func() bool { return s.count() == 1 })
-		return f, s
-	}
-	refuses := func(t *testing.T, f *fixture, cause string) {
-		t.Helper()
-		resp, body := f.do(t, get("/", ""))
-		if resp.StatusCode != 503 || resp.Header.Get("X-Steelyard-Cause") != cause || resp.Header.Get("Retry-After") == "" {
-			t.Errorf("got %d %q, want %q", resp.StatusCode, body, cause)
-		}
-	}
-	t.Run("none", func(t *testing.T) {
-		f, _ := setUp(t, 0, 0)
-		refuses(t, f, "queue_full")
-	})
-	t.Run("timeout", func(t *testing.T) {
-		f, _ := setUp(t, 1, 300*time.Millisecond)
-		refuses(t, f, "queue_timeout")
-	})
-	t.Run("full, and then free", func(t *testing.T) {
-		f, s := setUp(t, 1, patience)
-		nc, r := f.dial(t)
-		send(t, nc, get("/", ""))
-		waitFor(t, "the request waits", f.pool.Crowded)
-		refuses(t, f, "queue_full")
-		close(free)
-		if _, body := readResponse(t, r, "GET"); body != "done" || s.count() != 2 {
-			t.Errorf("got %q after %d requests", body, s.count())
-		}
-	})
-	t.Run("client leaves", func(t *testing.T) {
-		free = make(chan struct{})
-		defer func() { close(free) }()
-		f, s := setUp(t, 1, patience)
-		nc, _ := f.dial(t)
-		send(t, nc, get("/", ""))
-		waitFor(t, "the request waits", f.pool.Crowded)
-		nc.Close()
-		waitFor(t, "it waits no more", func() bool { return !f.pool.Crowded() })
-		waitFor(t, "the error is counted", func() bool { return f.Errors()["client_gone"] == 1 })
-		if s.count() != 1 {
-			t.Errorf("the backend got %d requests", s.count())
-		}
-	})
-}
-
-// TestRouting hands each route's requests to what it says.
-func TestRouting(t *testing.T) {
-	f := newFixture(t, []string{newStation(t, ok("pool")).addr}, func(f *fixture, _ *pool.Options, g *Generation, _ *Limits) {
-		var err error
-		g.Table, err = router.New([]router.Match{{Path: "/a/*"}, {Headers: []router.Field{{Name: "X-A", Value: "1"}}}, {Query: []router.Field{{Name: "a", Value: "~^[0-9]+$"}}}})
-		if err != nil {
-			t.Fatal(err)
-		}
-		respond := func(s string) *Route { return &Route{Name: s, Respond: &Respond{Status: 200, Body: []byte(s)}} }
-		g.Routes = []*Route{f.route, respond("header"), respond("query")}
-	})
-	for _, tc := range []struct{ target, fields, want string }{
-		{"/a/b", "", "pool"}, {"/", "x-a: 1\r\n", "header"}, {"/?b&a=1%32", "", "query"},
-	} {
-		if _, body := f.do(t, get(tc.target, tc.fields)); body != tc.want {
-			t.Errorf("%q: got %q, want %q", tc.target, body, tc.want)
-		}
-	}
-	if resp, _ := f.do(t, get("/?a=x", "")); resp.StatusCode != 404 || resp.Header.Get("X-Steelyard-Cause") != "no_route" {
-		t.Errorf("got %d", resp.StatusCode)
-	}
 }

@@ -19,6 +19,7 @@ import (
 
 // TestErrorAnswers: every error explains itself, in the head and in the body.
 func TestErrorAnswers(t *testing.T) {
+	t.Parallel()
 	for _, tc := range []struct {
 		name    string
 		request string
@@ -94,6 +95,7 @@ func TestErrorAnswers(t *testing.T) {
 // TestHeadTimeout answers a head that does not arrive, also when a client could
 // have taken less time to take the answer.
 func TestHeadTimeout(t *testing.T) {
+	t.Parallel()
 	f := newFixture(t, []string{cannedBackend(t, smallResponse)}, func(_ *fixture, _ *pool.Options, _ *Generation, lim *Limits) {
 		lim.HeaderTimeout, lim.WriteTimeout = 200*time.Millisecond, 100*time.Millisecond
 	})
@@ -106,14 +108,15 @@ func TestHeadTimeout(t *testing.T) {
 
 // TestNoAnswerToSilence: a connection without a request ends without a word.
 func TestNoAnswerToSilence(t *testing.T) {
+	t.Parallel()
 	f := newFixture(t, []string{cannedBackend(t, smallResponse)}, func(_ *fixture, _ *pool.Options, _ *Generation, lim *Limits) {
 		lim.IdleTimeout = 50 * time.Millisecond
 	})
-	nc, r := f.dial(t)
+	_, r := f.dial(t)
 	if _, err := r.ReadByte(); err != io.EOF {
 		t.Errorf("the connection ended with %v", err)
 	}
-	nc, r = f.dial(t)
+	nc, r := f.dial(t)
 	send(t, nc, get("/", ""))
 	readResponse(t, r, "GET")
 	if b, err := io.ReadAll(r); len(b) > 0 || err != nil {
@@ -126,6 +129,7 @@ func TestNoAnswerToSilence(t *testing.T) {
 
 // TestRespondAndRedirect compares whole answers.
 func TestRespondAndRedirect(t *testing.T) {
+	t.Parallel()
 	to, err := rewrite.Parse("https://{host}{uri}")
 	if err != nil {
 		t.Fatal(err)
@@ -163,6 +167,7 @@ func TestRespondAndRedirect(t *testing.T) {
 
 // TestCauses: the list is closed, named and explained.
 func TestCauses(t *testing.T) {
+	t.Parallel()
 	names := Causes()
 	if len(names) != int(causeCount)-1 || slices.Contains(names, "") || len(slices.Compact(slices.Sorted(slices.Values(names)))) != len(names) {
 		t.Errorf("the causes are %q", names)
@@ -283,11 +288,12 @@ func panicking() *rewrite.HeaderRewriter {
 		lengths uint64
 		lines   []line
 	}
-	return (*rewrite.HeaderRewriter)(unsafe.Pointer(&rewriter{lines: []line{{name: "X: "}}}))
+	return (*rewrite.HeaderRewriter)(unsafe.Pointer(&rewriter{lines: []line{{"X: ", nil}}}))
 }
 
 // TestGenerationSwap: a request keeps the generation it began with.
 func TestGenerationSwap(t *testing.T) {
+	t.Parallel()
 	free := make(chan struct{})
 	s := newStation(t, func(p *peer, head string) bool { <-free; return ok("old")(p, head) })
 	f := newFixture(t, []string{s.addr}, func(f *fixture, _ *pool.Options, _ *Generation, _ *Limits) {

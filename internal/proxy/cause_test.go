@@ -9,6 +9,7 @@ import (
 
 // TestCausesAreDocumented compares the closed list with docs/errors.md.
 func TestCausesAreDocumented(t *testing.T) {
+	t.Parallel()
 	text, err := os.ReadFile("../../docs/errors.md")
 	if err != nil {
 		t.Fatal(err)

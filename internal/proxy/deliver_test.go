@@ -17,6 +17,7 @@ import (
 
 // TestResponsePassesThrough compares what a client gets, byte for byte.
 func TestResponsePassesThrough(t *testing.T) {
+	t.Parallel()
 	const chunky = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2;x=y\r\nde\r\n0\r\nX-Sum: 1\r\n\r\n"
 	for _, tc := range []struct {
 		name    string
@@ -41,6 +42,7 @@ func TestResponsePassesThrough(t *testing.T) {
 		{"HEAD of something chunked", "HEAD / HTTP/1.1", says("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"), "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"},
 		{"HEAD without either", "HEAD / HTTP/1.1", says("HTTP/1.1 200 OK\r\n\r\n"), "HTTP/1.1 200 OK\r\n\r\n"},
 		{"204 without what it must not have", "GET / HTTP/1.1", says("HTTP/1.1 204 No Content\r\nContent-Length: 0\r\nX: 1\r\n\r\n"), "HTTP/1.1 204 No Content\r\nX: 1\r\n\r\n"},
+		{"204 with what it must have even less", "GET / HTTP/1.1", says("HTTP/1.1 204 No Content\r\nTransfer-Encoding: chunked\r\nX: 1\r\n\r\n"), "HTTP/1.1 204 No Content\r\nX: 1\r\n\r\n"},
 		{"304 with length", "GET / HTTP/1.1", says("HTTP/1.1 304 Not Modified\r\nContent-Length: 9\r\n\r\n"), "HTTP/1.1 304 Not Modified\r\nContent-Length: 9\r\n\r\n"},
 		{"early hints", "GET / HTTP/1.1", says("HTTP/1.1 103 Early Hints\r\nLink: </a>\r\nConnection: x\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"),
 			"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"},
@@ -72,6 +74,7 @@ func TestResponsePassesThrough(t *testing.T) {
 
 // TestBackendConnectionAfterResponse says which connections are used again.
 func TestBackendConnectionAfterResponse(t *testing.T) {
+	t.Parallel()
 	for _, tc := range []struct {
 		name string
 		says string
@@ -105,6 +108,7 @@ func TestBackendConnectionAfterResponse(t *testing.T) {
 // TestNothingIsHeldBack: each piece that a backend flushes reaches the client
 // before the next is sent.
 func TestNothingIsHeldBack(t *testing.T) {
+	t.Parallel()
 	for _, tc := range []struct{ name, head, piece string }{
 		{"length", "HTTP/1.1 200 OK\r\nContent-Length: 30\r\n\r\n", "%s"},
 		{"chunked", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", "3\r\n%s\r\n"},
@@ -154,6 +158,7 @@ func wantReset(t *testing.T, r *bufio.Reader, before string) {
 
 // TestBrokenResponse: a part never looks like the whole.
 func TestBrokenResponse(t *testing.T) {
+	t.Parallel()
 	for _, tc := range []struct {
 		name    string
 		request string
@@ -204,6 +209,7 @@ func TestBrokenResponse(t *testing.T) {
 
 // TestClientLeaves: the backend's connection ends when the client's does.
 func TestClientLeaves(t *testing.T) {
+	t.Parallel()
 	for name, answer := range map[string]string{
 		"while the backend thinks":   "",
 		"in the middle of a body":    "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc",
@@ -246,6 +252,7 @@ func TestClientLeaves(t *testing.T) {
 // TestSlowClient: a client that takes nothing is cut, and not the backend's
 // fault; the cut of a response without framing does not look like its end.
 func TestSlowClient(t *testing.T) {
+	t.Parallel()
 	f := newFixture(t, []string{scripted(t, func(p *peer, _ int) {
 		p.head()
 		p.say("HTTP/1.1 200 OK\r\n\r\n")
@@ -275,6 +282,7 @@ func TestSlowClient(t *testing.T) {
 // TestSilence: a backend that is silent in a body is given up, a client that
 // takes its time is not the backend's silence.
 func TestSilence(t *testing.T) {
+	t.Parallel()
 	t.Run("of the backend", func(t *testing.T) {
 		f := newFixture(t, []string{newStation(t, func(p *peer, _ string) bool {
 			p.say("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc")
@@ -324,6 +332,7 @@ func TestSilence(t *testing.T) {
 // TestLateEndOfSilentResponse: the end of a response may come long after its
 // last byte, later than the client's write timeout.
 func TestLateEndOfSilentResponse(t *testing.T) {
+	t.Parallel()
 	f := newFixture(t, []string{newStation(t, func(p *peer, _ string) bool {
 		p.say("HTTP/1.1 200 OK\r\n\r\nabc")
 		time.Sleep(200 * time.Millisecond)
@@ -341,6 +350,7 @@ func TestLateEndOfSilentResponse(t *testing.T) {
 
 // TestResponseHeaders says what a route can make of a response's head.
 func TestResponseHeaders(t *testing.T) {
+	t.Parallel()
 	f := newFixture(t, []string{newStation(t, says("HTTP/1.1 200 OK\r\nServer: x\r\nVia: a\r\nX: 1\r\nX: 2\r\nContent-Length: 0\r\n\r\n")).addr},
 		func(f *fixture, _ *pool.Options, _ *Generation, _ *Limits) {
 			f.route.ResponseHeaders = headers(t, rewrite.Headers{
@@ -356,6 +366,7 @@ func TestResponseHeaders(t *testing.T) {
 
 // TestPipelining answers in order, whatever the requests are.
 func TestPipelining(t *testing.T) {
+	t.Parallel()
 	s := newStation(t, func(p *peer, head string) bool {
 		path, _, _ := strings.Cut(strings.TrimPrefix(head, "GET "), " ")
 		return ok(path)(p, head)

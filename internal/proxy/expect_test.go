@@ -13,6 +13,7 @@ const expecting = "PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nExpect: 100
 
 // TestExpectContinue: the backend decides whether the body is wanted.
 func TestExpectContinue(t *testing.T) {
+	t.Parallel()
 	s := newStation(t, ok("done"))
 	f := newFixture(t, []string{s.addr}, nil)
 	nc, r := f.dial(t)
@@ -35,6 +36,7 @@ func TestExpectContinue(t *testing.T) {
 // TestExpectRefused: a final status means that no body is read, and that the
 // connection cannot be used again.
 func TestExpectRefused(t *testing.T) {
+	t.Parallel()
 	for name, change := range map[string]func(*fixture, *pool.Options, *Generation, *Limits){
 		"by the backend": nil,
 		"by the limit":   func(_ *fixture, _ *pool.Options, _ *Generation, lim *Limits) { lim.MaxBodySize = 2 },
@@ -64,6 +66,7 @@ func TestExpectRefused(t *testing.T) {
 
 // TestExpectNotAwaited: clients need not wait, and old ones do not.
 func TestExpectNotAwaited(t *testing.T) {
+	t.Parallel()
 	for name, tc := range map[string]struct{ request, interim string }{
 		"body at once": {expecting + "abc", "HTTP/1.1 100 Continue\r\n\r\n"},
 		"HTTP/1.0":     {strings.Replace(expecting, "1.1\r\n", "1.0\r\nConnection: keep-alive\r\n", 1) + "abc", ""},
@@ -108,6 +111,7 @@ func TestExpectNotAwaited(t *testing.T) {
 // TestExpectWhoIsSilent: before its word the backend is late, behind it the
 // client.
 func TestExpectWhoIsSilent(t *testing.T) {
+	t.Parallel()
 	for _, tc := range []struct {
 		name   string
 		script func(*peer, int)
@@ -134,6 +138,7 @@ func TestExpectWhoIsSilent(t *testing.T) {
 // TestExpectRetried: the word of the first backend is passed on once, and the
 // second one gets the body that followed it.
 func TestExpectRetried(t *testing.T) {
+	t.Parallel()
 	first, second := newStation(t, hangsUp), newStation(t, ok("second"))
 	f := newFixture(t, []string{first.addr, second.addr}, func(_ *fixture, po *pool.Options, _ *Generation, _ *Limits) { withBackup(po) })
 	nc, r := f.dial(t)

@@ -5,7 +5,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"net"
 	"path/filepath"
@@ -189,7 +188,7 @@ func fuzzOnce(t *testing.T, addr net.Addr, data []byte, cut int) (responses int)
 		if strings.HasPrefix(line, "HTTP/1.1 200 ") {
 			responses++
 		} else if strings.HasPrefix(line, "HTTP/1.1 5") && !strings.HasPrefix(line, "HTTP/1.1 50") {
-			t.Error(fmt.Sprintf("answered with %q", line))
+			t.Errorf("answered with %q", line)
 		}
 	}
 }

@@ -38,6 +38,7 @@ func rewritten(t testing.TB, p rewrite.Path) *rewrite.PathRewriter {
 
 // TestRequestHeadPassesThrough compares whole heads, byte for byte.
 func TestRequestHeadPassesThrough(t *testing.T) {
+	t.Parallel()
 	for _, tc := range []struct{ name, sent, got string }{
 		{"case, order and repetition",
 			"GET /a%2fB?x=%20&y HTTP/1.1\r\nhOST: a\r\nX-b: 1\r\nx-B:  2\t\r\nCookie: b=2;a=1\r\nCookie: c\r\nX-b:\r\n\r\n",
@@ -77,6 +78,7 @@ func TestRequestHeadPassesThrough(t *testing.T) {
 // TestRequestsOfEveryKindKeepTheConnection: only the client and our own parser
 // decide whether a connection goes on.
 func TestRequestsOfEveryKindKeepTheConnection(t *testing.T) {
+	t.Parallel()
 	s := newStation(t, ok("x"))
 	f := newFixture(t, []string{s.addr}, nil)
 	for _, tc := range []struct{ name, head, connection string }{
@@ -104,6 +106,7 @@ func TestRequestsOfEveryKindKeepTheConnection(t *testing.T) {
 
 // TestForwardingFields says what a backend learns of who asked.
 func TestForwardingFields(t *testing.T) {
+	t.Parallel()
 	const theirs = "X-Forwarded-For: 1.1.1.1\r\nX-FORWARDED-FOR: 10.0.0.2\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Host: shop\r\nForwarded: for=1.1.1.1\r\nX-Request-Id: abc-1\r\n"
 	all := ForwardOptions{XForwarded: true, Standard: true, RequestID: true}
 	for _, tc := range []struct {
@@ -148,6 +151,7 @@ func TestForwardingFields(t *testing.T) {
 
 // TestHostAndPath says what a route can make of the target.
 func TestHostAndPath(t *testing.T) {
+	t.Parallel()
 	for _, tc := range []struct {
 		name   string
 		host   string
@@ -183,6 +187,7 @@ func TestHostAndPath(t *testing.T) {
 
 // TestClientIP takes the nearest address that is not trusted.
 func TestClientIP(t *testing.T) {
+	t.Parallel()
 	for _, tc := range []struct {
 		name    string
 		trusted bool
@@ -222,6 +227,7 @@ func TestClientIP(t *testing.T) {
 
 // TestForwardedForIPv6 quotes addresses with colons (RFC 7239, section 6).
 func TestForwardedForIPv6(t *testing.T) {
+	t.Parallel()
 	c := &clientConn{peer: netip.MustParseAddr("2001:db8::1"), peerText: []byte("2001:db8::1")}
 	x := &exchange{c: c, req: &c.req}
 	c.req.Host = []byte("a")

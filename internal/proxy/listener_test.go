@@ -26,6 +26,7 @@ func slow(t testing.TB, free chan struct{}) *station {
 // TestShutdownFinishes: what is in flight gets its response, which says that it
 // is the last.
 func TestShutdownFinishes(t *testing.T) {
+	t.Parallel()
 	free := make(chan struct{})
 	s := slow(t, free)
 	f := newFixture(t, []string{s.addr}, nil)
@@ -60,6 +61,7 @@ func TestShutdownFinishes(t *testing.T) {
 // TestShutdownIdle: connections without a request stay for a moment, in which a
 // request is still answered, and then end cleanly.
 func TestShutdownIdle(t *testing.T) {
+	t.Parallel()
 	f := newFixture(t, []string{newStation(t, ok("late")).addr}, nil)
 	used, usedR := f.dial(t)
 	send(t, used, get("/", ""))
@@ -88,6 +90,7 @@ func TestShutdownIdle(t *testing.T) {
 
 // TestShutdownCuts: when the time is over, what is left is cut, and looks so.
 func TestShutdownCuts(t *testing.T) {
+	t.Parallel()
 	for _, tc := range []struct{ name, request, answer string }{
 		{"thinking", "GET / HTTP/1.1", ""},
 		{"in a response without framing", "GET / HTTP/1.0", "HTTP/1.1 200 OK\r\n\r\nabc"},
@@ -132,6 +135,7 @@ func TestShutdownCuts(t *testing.T) {
 // TestShutdownServesBacklog: connections that were made before the end are
 // served.
 func TestShutdownServesBacklog(t *testing.T) {
+	t.Parallel()
 	for _, late := range []bool{false, true} {
 		t.Run(fmt.Sprintf("the last Accept was before: %v", late), func(t *testing.T) {
 			t.Parallel()
@@ -183,6 +187,7 @@ func testBacklog(t *testing.T, late bool) {
 
 // TestShutdownUnderLoad: no request that was accepted fails.
 func TestShutdownUnderLoad(t *testing.T) {
+	t.Parallel()
 	f := newFixture(t, []string{newStation(t, ok("done")).addr, newStation(t, ok("done")).addr}, nil)
 	var done, failed atomic.Int64
 	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 4}, Timeout: patience}
@@ -220,6 +225,7 @@ func TestShutdownUnderLoad(t *testing.T) {
 
 // TestAcceptGoesOn after errors such as too many open files.
 func TestAcceptGoesOn(t *testing.T) {
+	t.Parallel()
 	f := newFixture(t, []string{newStation(t, ok("fine")).addr}, nil)
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -260,6 +266,7 @@ func (l *failing) Accept() (net.Conn, error) {
 
 // TestUnixSockets on both sides: the peer has no address.
 func TestUnixSockets(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	backend := filepath.Join(dir, "app.sock")
 	bl, err := net.Listen("unix", backend)
@@ -316,6 +323,7 @@ func TestUnixSockets(t *testing.T) {
 
 // TestLingering: a client that is still sending can read the answer.
 func TestLingering(t *testing.T) {
+	t.Parallel()
 	f := newFixture(t, []string{cannedBackend(t, smallResponse)}, func(_ *fixture, _ *pool.Options, _ *Generation, lim *Limits) { lim.MaxBodySize = 10 })
 	for range 10 {
 		nc, r := f.dial(t)
@@ -332,4 +340,13 @@ func TestLingering(t *testing.T) {
 	nc, _ := f.dial(t)
 	send(t, nc, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 500000\r\n\r\n")
 	waitFor(t, "a client that stays is left", func() bool { return f.listener.Connections() == 0 })
+	nc, _ = f.dial(t)
+	send(t, nc, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 500000000\r\n\r\n")
+	part, sent := []byte(strings.Repeat("x", 64<<10)), 0
+	for err := error(nil); err == nil; sent += len(part) {
+		_, err = nc.Write(part)
+	}
+	if sent > 64<<20 {
+		t.Errorf("%d bytes were read for nothing", sent)
+	}
 }

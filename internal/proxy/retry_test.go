@@ -28,6 +28,7 @@ func request(method, fields, body string) string {
 // TestRetryAfterRefusal: nothing was written, so every method goes on to the
 // next backend, without a budget.
 func TestRetryAfterRefusal(t *testing.T) {
+	t.Parallel()
 	for _, method := range []string{"GET", "POST", "PATCH", "DELETE"} {
 		t.Run(method, func(t *testing.T) {
 			t.Parallel()
@@ -52,6 +53,7 @@ func TestRetryAfterRefusal(t *testing.T) {
 
 // TestNoBackendLeft: a failure that could be repeated, but nowhere, is answered.
 func TestNoBackendLeft(t *testing.T) {
+	t.Parallel()
 	f := newFixture(t, []string{refused(t)}, func(f *fixture, _ *pool.Options, _ *Generation, _ *Limits) {
 		f.target.Retry.Attempts = 5
 	})
@@ -111,6 +113,7 @@ func retryCases() []retryCase {
 // TestRetryPossiblyProcessed: a backend may have seen the request, on a new
 // connection, so only what is safe to repeat is repeated.
 func TestRetryPossiblyProcessed(t *testing.T) {
+	t.Parallel()
 	for _, tc := range retryCases() {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
@@ -142,6 +145,7 @@ func TestRetryPossiblyProcessed(t *testing.T) {
 
 // TestRetryStale: a kept connection closes as the request is written to it.
 func TestRetryStale(t *testing.T) {
+	t.Parallel()
 	const key = "Idempotency-Key: 1\r\n"
 	for _, tc := range []struct {
 		name    string
@@ -186,9 +190,53 @@ func TestRetryStale(t *testing.T) {
 	}
 }
 
+// TestRetryAfterInterim: a kept connection that has brought something was not
+// stale, so the backend is not asked again.
+func TestRetryAfterInterim(t *testing.T) {
+	t.Parallel()
+	s := newStation(t, ok("first"), saysAndEnds("HTTP/1.1 103 Early Hints\r\n\r\n"), ok("again"))
+	f := newFixture(t, []string{s.addr}, nil)
+	f.do(t, request("GET", "", ""))
+	f.waitIdle(t, 1)
+	resp, body := f.do(t, request("GET", "", ""))
+	if resp.StatusCode != 502 || s.count() != 2 || strings.Contains(body, "idle") {
+		t.Errorf("got %d %q after %d requests", resp.StatusCode, body, s.count())
+	}
+}
+
+// TestRetryInTheMiddleOfUpload: what was read goes to the second backend, and so
+// does what comes after that.
+func TestRetryInTheMiddleOfUpload(t *testing.T) {
+	t.Parallel()
+	asked, got := make(chan struct{}), make(chan string, 1)
+	first := scripted(t, func(p *peer, _ int) {
+		p.head()
+		_, _ = p.r.Peek(3)
+	})
+	second := scripted(t, func(p *peer, _ int) {
+		head := p.head()
+		close(asked)
+		got <- p.body(head)
+		p.say("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+		p.waitClosed()
+	})
+	f := newFixture(t, []string{first, second}, func(_ *fixture, po *pool.Options, _ *Generation, _ *Limits) { withBackup(po) })
+	nc, r := f.dial(t)
+	send(t, nc, "PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 6\r\n\r\nabc")
+	<-asked
+	send(t, nc, "def")
+	if resp, _ := readResponse(t, r, "PUT"); resp.StatusCode != 200 || resp.Close {
+		t.Errorf("got %d, closes: %v", resp.StatusCode, resp.Close)
+	}
+	if s := <-got; s != "abcdef" {
+		t.Errorf("the second backend got %q", s)
+	}
+}
+
 // TestRetryUsesFreshConnections: when one kept connection was stale, the next
 // attempt does not trust another.
 func TestRetryUsesFreshConnections(t *testing.T) {
+	t.Parallel()
 	hold := make(chan struct{})
 	waits := func(p *peer, head string) bool { <-hold; return ok("first")(p, head) }
 	s := newStation(t, waits, waits, waits, hangsUp, ok("again"))
@@ -216,6 +264,7 @@ func TestRetryUsesFreshConnections(t *testing.T) {
 
 // TestRetryBudget: an outage is not multiplied.
 func TestRetryBudget(t *testing.T) {
+	t.Parallel()
 	first, second := newStation(t, hangsUp), newStation(t, hangsUp)
 	f := newFixture(t, []string{first.addr, second.addr}, func(_ *fixture, po *pool.Options, _ *Generation, _ *Limits) {
 		po.RetryBudget = 0
@@ -238,6 +287,7 @@ func TestRetryBudget(t *testing.T) {
 // TestRetryStatus: a response of a status that is repeated is given up only for
 // a backend that could do better.
 func TestRetryStatus(t *testing.T) {
+	t.Parallel()
 	busy := status("503 Service Unavailable", "busy")
 	long := strings.Repeat("p", 9000)
 	for _, tc := range []struct {
@@ -281,6 +331,7 @@ func TestRetryStatus(t *testing.T) {
 // TestReplayOfKeptBody: what was streamed is kept up to the limit, in the bytes
 // that went out, and goes to the next backend whole.
 func TestReplayOfKeptBody(t *testing.T) {
+	t.Parallel()
 	long := strings.Repeat("0123456789", 3000)
 	chunks := fmt.Sprintf("%x\r\n%s\r\n%x;ext=1\r\n%s\r\n0\r\n\r\n", len(long), long, len(long), long)
 	for _, tc := range []struct{ name, request string }{

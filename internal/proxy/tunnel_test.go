@@ -77,6 +77,7 @@ const (
 
 // TestTunnel carries bytes both ways and counts as one request.
 func TestTunnel(t *testing.T) {
+	t.Parallel()
 	for _, protocol := range []string{"websocket", "x-custom/1"} {
 		t.Run(protocol, func(t *testing.T) {
 			f, client, backend := tunnelOf(t, protocol, frame(1, true, "early"), frame(1, false, "lateral"), nil)
@@ -103,6 +104,7 @@ func TestTunnel(t *testing.T) {
 
 // TestTunnelBulk carries much both ways at once.
 func TestTunnelBulk(t *testing.T) {
+	t.Parallel()
 	_, client, backend := tunnelOf(t, "x", "", "", nil)
 	data := bytes.Repeat([]byte("0123456789abcde\n"), 256<<10)
 	for _, way := range []struct{ from, to *peer }{{client, backend}, {backend, client}} {
@@ -125,6 +127,7 @@ func TestTunnelBulk(t *testing.T) {
 
 // TestTunnelHalfClose: one direction may end long before the other.
 func TestTunnelHalfClose(t *testing.T) {
+	t.Parallel()
 	for _, fromClient := range []bool{true, false} {
 		_, one, other := tunnelOf(t, "x", "", "", nil)
 		if !fromClient {
@@ -149,6 +152,7 @@ func TestTunnelHalfClose(t *testing.T) {
 
 // TestTunnelBreaks: what breaks on one side breaks on the other.
 func TestTunnelBreaks(t *testing.T) {
+	t.Parallel()
 	for _, fromClient := range []bool{true, false} {
 		f, one, other := tunnelOf(t, "x", "", "", nil)
 		if !fromClient {
@@ -164,6 +168,7 @@ func TestTunnelBreaks(t *testing.T) {
 
 // TestTunnelIdle: silence both ways ends a tunnel, traffic one way does not.
 func TestTunnelIdle(t *testing.T) {
+	t.Parallel()
 	const idle = 200 * time.Millisecond
 	short := func(_ *fixture, _ *pool.Options, _ *Generation, lim *Limits) { lim.UpgradeTimeout = idle }
 	t.Run("websocket", func(t *testing.T) {
@@ -178,7 +183,11 @@ func TestTunnelIdle(t *testing.T) {
 		client.say(frame(opClose, true, "\x03\xe9"))
 		client.Close()
 		backend.Close()
+		closed := time.Now()
 		waitFor(t, "the tunnel ends", func() bool { return f.inFlight(0) == 0 })
+		if took := time.Since(closed); took > closeHandshake*2/3 {
+			t.Errorf("it took %v until both ends were seen", took)
+		}
 	})
 	t.Run("other", func(t *testing.T) {
 		_, client, backend := tunnelOf(t, "x", "", "", short)
@@ -206,6 +215,7 @@ func (f *fixture) shutdown() (cut chan int) {
 
 // TestTunnelGoesAway tells both ends of a WebSocket, between two frames.
 func TestTunnelGoesAway(t *testing.T) {
+	t.Parallel()
 	half := frame(2, false, strings.Repeat("x", 300))
 	for _, tc := range []struct {
 		name    string
@@ -249,6 +259,7 @@ func TestTunnelGoesAway(t *testing.T) {
 // TestTunnelGoesAwayInVain bounds the wait for peers that do not answer, or
 // whose bytes are no frames.
 func TestTunnelGoesAwayInVain(t *testing.T) {
+	t.Parallel()
 	for name, stream := range map[string]string{"silent": "", "not frames": "\x82\x7f\xff\xff\xff\xff\xff\xff\xff\xff"} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -268,6 +279,7 @@ func TestTunnelGoesAwayInVain(t *testing.T) {
 
 // TestTunnelCut: at the end of a shutdown tunnels end at once.
 func TestTunnelCut(t *testing.T) {
+	t.Parallel()
 	for _, protocol := range []string{"websocket", "x"} {
 		f, client, backend := tunnelOf(t, protocol, "", "", nil)
 		ctx, cancel := context.WithCancel(context.Background())
@@ -289,6 +301,7 @@ func TestTunnelCut(t *testing.T) {
 // TestTunnelEndsByWebSocketPeer: when one peer of a WebSocket has gone, the other
 // gets a moment, not the idle timeout.
 func TestTunnelEndsByWebSocketPeer(t *testing.T) {
+	t.Parallel()
 	f, client, backend := tunnelOf(t, "websocket", "", "", nil)
 	backend.say(frame(opClose, false, "\x03\xe8"))
 	backend.Close()
@@ -301,6 +314,7 @@ func TestTunnelEndsByWebSocketPeer(t *testing.T) {
 
 // TestUpgradeRefused: everything but 101 is an ordinary response.
 func TestUpgradeRefused(t *testing.T) {
+	t.Parallel()
 	f := newFixture(t, []string{newStation(t, status("403 Forbidden", "no"), ok("yes")).addr}, nil)
 	nc, r := f.dial(t)
 	send(t, nc, upgradeRequest("websocket"))

@@ -17,6 +17,7 @@ import (
 
 // TestUploads streams bodies of every framing and in every cut.
 func TestUploads(t *testing.T) {
+	t.Parallel()
 	big := string(bytes.Repeat([]byte("0123456789abcdef"), 32<<10))
 	for _, tc := range []struct{ name, fields, body, got string }{
 		{"small", "Content-Length: 3\r\n", "abc", "abc"},
@@ -100,6 +101,7 @@ func readContent(p *peer) string {
 
 // TestTrailersOfRequests pass, but not those that would change the framing.
 func TestTrailersOfRequests(t *testing.T) {
+	t.Parallel()
 	for _, cut := range []string{"in one", "behind the head"} {
 		got := make(chan string, 1)
 		f := newFixture(t, []string{scripted(t, func(p *peer, _ int) {
@@ -128,6 +130,7 @@ func TestTrailersOfRequests(t *testing.T) {
 
 // TestBrokenUploads: the client's errors are the client's, whoever waits.
 func TestBrokenUploads(t *testing.T) {
+	t.Parallel()
 	long := strings.Repeat("x", 3000)
 	for _, tc := range []struct {
 		name   string
@@ -182,6 +185,7 @@ func TestBrokenUploads(t *testing.T) {
 // TestUploadBreaksDuringResponse: the response is cut, and it is the client's
 // fault.
 func TestUploadBreaksDuringResponse(t *testing.T) {
+	t.Parallel()
 	f := newFixture(t, []string{scripted(t, func(p *peer, _ int) {
 		p.head()
 		p.say("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc")
@@ -201,6 +205,7 @@ func TestUploadBreaksDuringResponse(t *testing.T) {
 
 // TestClientLeavesDuringUpload ends the exchange, and blames nobody else.
 func TestClientLeavesDuringUpload(t *testing.T) {
+	t.Parallel()
 	asked, left := make(chan struct{}), make(chan struct{})
 	f := newFixture(t, []string{scripted(t, func(p *peer, _ int) {
 		p.head()
@@ -222,6 +227,7 @@ func TestClientLeavesDuringUpload(t *testing.T) {
 // TestEarlyResponse: a backend may answer before it has read the body, and the
 // client may read that although the rest of its body goes nowhere.
 func TestEarlyResponse(t *testing.T) {
+	t.Parallel()
 	for name, end := range map[string]func(*peer){"stays": (*peer).waitClosed, "closes": func(*peer) {}} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -240,6 +246,7 @@ func TestEarlyResponse(t *testing.T) {
 			if _, err := r.ReadByte(); err != io.EOF {
 				t.Errorf("the connection ended with %v, want a clean end", err)
 			}
+			f.waitIdle(t, 0)
 			if n := len(f.Errors()); n != 0 {
 				t.Errorf("errors counted: %v", f.Errors())
 			}
@@ -249,6 +256,7 @@ func TestEarlyResponse(t *testing.T) {
 
 // TestBothWaysAtOnce: request and response stream at the same time.
 func TestBothWaysAtOnce(t *testing.T) {
+	t.Parallel()
 	f := newFixture(t, []string{scripted(t, func(p *peer, _ int) {
 		p.head()
 		p.say("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
@@ -278,6 +286,7 @@ func TestBothWaysAtOnce(t *testing.T) {
 
 // TestBackPressure: what a backend does not read, the client cannot send.
 func TestBackPressure(t *testing.T) {
+	t.Parallel()
 	free := make(chan struct{})
 	const size = 64 << 20
 	f := newFixture(t, []string{scripted(t, func(p *peer, _ int) {
@@ -320,6 +329,7 @@ func TestBackPressure(t *testing.T) {
 // TestStalledBackendIsGivenUp: when a backend takes no more of the body and says
 // nothing either, the wait ends, also without a response timeout.
 func TestStalledBackendIsGivenUp(t *testing.T) {
+	t.Parallel()
 	x := &exchange{c: &clientConn{}}
 	x.req = &x.c.req
 	x.up.running = true
@@ -331,6 +341,7 @@ func TestStalledBackendIsGivenUp(t *testing.T) {
 
 // TestResponseTimeoutBeginsWithTheEndOfTheRequest.
 func TestResponseTimeoutBeginsWithTheEndOfTheRequest(t *testing.T) {
+	t.Parallel()
 	const timeout = 100 * time.Millisecond
 	limits := func(_ *fixture, po *pool.Options, _ *Generation, _ *Limits) { po.Transport.ResponseTimeout = timeout }
 	t.Run("slow body", func(t *testing.T) {
@@ -351,6 +362,9 @@ func TestResponseTimeoutBeginsWithTheEndOfTheRequest(t *testing.T) {
 			return ok("")(p, head)
 		}).addr}, limits)
 		nc, r := f.dial(t)
+		send(t, nc, get("/", "")) // makes a connection that is used again
+		readResponse(t, r, "GET")
+		f.waitIdle(t, 1)
 		for _, part := range []string{"GET / HT", "TP/1.1\r\nHo", "st: a\r\n\r\n"} {
 			time.Sleep(timeout)
 			send(t, nc, part)
@@ -360,9 +374,15 @@ func TestResponseTimeoutBeginsWithTheEndOfTheRequest(t *testing.T) {
 		}
 	})
 	t.Run("silence after a body", func(t *testing.T) {
-		f := newFixture(t, []string{newStation(t, thinks).addr}, limits)
+		asked := make(chan struct{})
+		f := newFixture(t, []string{scripted(t, func(p *peer, _ int) {
+			p.head()
+			close(asked)
+			p.waitClosed()
+		})}, limits)
 		nc, r := f.dial(t)
 		send(t, nc, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\n")
+		<-asked
 		send(t, nc, "abc")
 		if resp, _ := readResponse(t, r, "POST"); resp.Header.Get("X-Steelyard-Cause") != "response_timeout" {
 			t.Errorf("got %d %q", resp.StatusCode, resp.Header.Get("X-Steelyard-Cause"))
@@ -372,6 +392,7 @@ func TestResponseTimeoutBeginsWithTheEndOfTheRequest(t *testing.T) {
 
 // TestStopUploadInTheMiddle joins the goroutine wherever it waits.
 func TestStopUploadInTheMiddle(t *testing.T) {
+	t.Parallel()
 	f := newFixture(t, []string{scripted(t, func(p *peer, _ int) {
 		p.head()
 		p.reset()

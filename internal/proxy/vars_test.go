@@ -14,6 +14,7 @@ import (
 // TestVariables expands every variable that templates have, in a header of the
 // request, in a header of the response and in a redirect.
 func TestVariables(t *testing.T) {
+	t.Parallel()
 	var template []string
 	for _, v := range rewrite.Variables() {
 		v = strings.Replace(v, "NAME", "X-Name", 1)
@@ -64,6 +65,7 @@ func TestVariables(t *testing.T) {
 
 // TestVariablesCannotEndALine: what clients chose stays within its header.
 func TestVariablesCannotEndALine(t *testing.T) {
+	t.Parallel()
 	s := newStation(t, ok(""))
 	f := newFixture(t, []string{s.addr}, func(f *fixture, _ *pool.Options, _ *Generation, _ *Limits) {
 		f.route.RequestHeaders = headers(t, rewrite.Headers{Set: []rewrite.Header{{Name: "X-Q", Value: "{query.q}"}}})
@@ -76,6 +78,7 @@ func TestVariablesCannotEndALine(t *testing.T) {
 
 // TestScheme follows the first word of a trusted peer.
 func TestScheme(t *testing.T) {
+	t.Parallel()
 	for said, want := range map[string]string{"https": "https", "HTTPS, http": "https", "http, https": "http", "wss": "https", "gopher": "http", ",": "http"} {
 		s := newStation(t, ok(""))
 		f := newFixture(t, []string{s.addr}, func(f *fixture, _ *pool.Options, g *Generation, _ *Limits) {
@@ -94,6 +97,7 @@ func TestScheme(t *testing.T) {
 
 // TestURI is path and query of every form of target.
 func TestURI(t *testing.T) {
+	t.Parallel()
 	for target, want := range map[string]string{
 		"/": "/", "/a?b": "/a?b", "/?": "/?", "http://h": "/", "http://h?b": "/?b", "http://h/": "/", "http://h/a?b": "/a?b", "http://h/?": "/?", "HTTPS://h:1/a": "/a",
 	} {
@@ -109,6 +113,7 @@ func TestURI(t *testing.T) {
 }
 
 func TestQueryPeeker(t *testing.T) {
+	t.Parallel()
 	for _, tc := range []struct {
 		query, name, want string
 		found             bool

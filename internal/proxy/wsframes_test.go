@@ -29,6 +29,7 @@ func frame(opcode byte, mask bool, payload string) string {
 }
 
 func TestWSFrames(t *testing.T) {
+	t.Parallel()
 	for _, tc := range []struct {
 		name     string
 		stream   string
@@ -76,6 +77,7 @@ func TestWSFrames(t *testing.T) {
 }
 
 func TestAppendClose(t *testing.T) {
+	t.Parallel()
 	if got, want := appendClose(nil, 1001, false), []byte{0x88, 2, 0x03, 0xe9}; !bytes.Equal(got, want) {
 		t.Errorf("got % x, want % x", got, want)
 	}
