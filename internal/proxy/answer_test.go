@@ -17,18 +17,20 @@ import (
 	"steelyard/internal/router"
 )
 
-// TestErrorAnswers: every error explains itself, in the head and in the body.
-func TestErrorAnswers(t *testing.T) {
-	t.Parallel()
-	for _, tc := range []struct {
-		name    string
-		request string
-		backend func(testing.TB) string
-		status  int
-		cause   string
-		hint    string
-		closes  bool
-	}{
+// errorCase is a request that is answered with an error. backend makes the only
+// one, nil stands for one that is never asked.
+type errorCase struct {
+	name    string
+	request string
+	backend func(testing.TB) string
+	status  int
+	cause   string
+	hint    string
+	closes  bool
+}
+
+func errorCases() []errorCase {
+	return []errorCase{
 		{"no route", "GET /nowhere HTTP/1.1\r\nHost: a\r\n\r\n", nil, 404, "no_route", "no route matches", false},
 		{"no route, with a body", "POST /nowhere HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc", nil, 404, "no_route", "no route matches", false},
 		{"no route, with a body to come", "POST /nowhere HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\na", nil, 404, "no_route", "no route matches", true},
@@ -45,7 +47,13 @@ func TestErrorAnswers(t *testing.T) {
 		{"two lengths", "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n", nil, 400, "bad_request", "both", true},
 		{"large head", "GET / HTTP/1.1\r\nHost: a\r\nX: " + strings.Repeat("x", 20<<10), nil, 431, "head_too_large", "", true},
 		{"large body", "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10001\r\n\r\n", nil, 413, "body_too_large", "larger", true},
-	} {
+	}
+}
+
+// TestErrorAnswers: every error explains itself, in the head and in the body.
+func TestErrorAnswers(t *testing.T) {
+	t.Parallel()
+	for _, tc := range errorCases() {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
 			backend := "127.0.0.1:1"

@@ -125,6 +125,9 @@ func (x *exchange) sendRequest(ep *pool.Endpoint) *failure {
 		}
 		return x.resetFailure(class)
 	}
+	if len(x.out) > wire.LargeBuffer {
+		x.c.at = transport.Now() // writing may have waited
+	}
 	if !x.up.body.Done() {
 		x.up.launch(x.conn)
 	}

@@ -50,33 +50,6 @@ func TestQueue(t *testing.T) {
 			t.Errorf("got %q after %d requests", body, s.count())
 		}
 	})
-	t.Run("and then a response in time", func(t *testing.T) {
-		const timeout = 200 * time.Millisecond
-		end := make(chan struct{})
-		f := newFixture(t, []string{newStation(t, func(p *peer, _ string) bool {
-			p.say("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
-			<-end
-			return p.say("0\r\n\r\n")
-		}, func(p *peer, head string) bool {
-			time.Sleep(timeout / 4)
-			return ok("in time")(p, head)
-		}).addr}, func(_ *fixture, po *pool.Options, _ *Generation, _ *Limits) {
-			po.Backends[0].MaxConnections, po.Queue, po.QueueTimeout, po.Transport.ResponseTimeout = 1, 1, patience, timeout
-		})
-		first, firstR := f.dial(t)
-		send(t, first, get("/", ""))
-		if _, err := firstR.Peek(1); err != nil {
-			t.Fatal(err)
-		}
-		nc, r := f.dial(t)
-		send(t, nc, get("/", ""))
-		waitFor(t, "the request waits", f.pool.Crowded)
-		time.Sleep(2 * timeout) // the wait is longer than the backend may think
-		close(end)
-		if resp, body := readResponse(t, r, "GET"); body != "in time" {
-			t.Errorf("got %d %q", resp.StatusCode, body)
-		}
-	})
 	t.Run("client leaves", func(t *testing.T) {
 		free = make(chan struct{})
 		defer func() { close(free) }()
@@ -91,6 +64,36 @@ func TestQueue(t *testing.T) {
 			t.Errorf("the backend got %d requests", s.count())
 		}
 	})
+}
+
+// TestResponseTimeoutAfterQueue: the time in the queue is not the backend's.
+func TestResponseTimeoutAfterQueue(t *testing.T) {
+	t.Parallel()
+	const timeout = 200 * time.Millisecond
+	end := make(chan struct{})
+	f := newFixture(t, []string{newStation(t, func(p *peer, _ string) bool {
+		p.say("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+		<-end
+		return p.say("0\r\n\r\n")
+	}, func(p *peer, head string) bool {
+		time.Sleep(timeout / 4)
+		return ok("in time")(p, head)
+	}).addr}, func(_ *fixture, po *pool.Options, _ *Generation, _ *Limits) {
+		po.Backends[0].MaxConnections, po.Queue, po.QueueTimeout, po.Transport.ResponseTimeout = 1, 1, patience, timeout
+	})
+	first, firstR := f.dial(t)
+	send(t, first, get("/", ""))
+	if _, err := firstR.Peek(1); err != nil {
+		t.Fatal(err)
+	}
+	nc, r := f.dial(t)
+	send(t, nc, get("/", ""))
+	waitFor(t, "the request waits", f.pool.Crowded)
+	time.Sleep(2 * timeout) // the wait is longer than the backend may think
+	close(end)
+	if resp, body := readResponse(t, r, "GET"); body != "in time" {
+		t.Errorf("got %d %q", resp.StatusCode, body)
+	}
 }
 
 // TestRouting hands each route's requests to what it says.
