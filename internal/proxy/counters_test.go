@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"net"
 	"strings"
 	"testing"
 )
@@ -9,13 +8,7 @@ import (
 // TestRetriesAreCounted: by class and reason, and not as errors, because the
 // client saw none.
 func TestRetriesAreCounted(t *testing.T) {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	refusing := ln.Addr().String()
-	ln.Close()
-	f := newFixture(t, []string{refusing, cannedBackend(t, smallResponse)}, nil)
+	f := newFixture(t, []string{refused(t), cannedBackend(t, smallResponse)}, nil)
 	nc, _ := f.dial(t)
 	buf := make([]byte, 4096)
 	for range 2 {
