@@ -63,8 +63,11 @@ func (p *Proxy) NewListener(name string, ln net.Listener, lim Limits) *Listener 
 		NoDefaultContentType:          true,
 		LazyRequestTime:               true,
 		Concurrency:                   1 << 20,
-		Logger:                        quietLogger{},
-		SecureErrorLogMessage:         true,
+		// How long a goroutine without a connection is kept, and how long
+		// fasthttp's own cleaner may outlive the listener.
+		MaxIdleWorkerDuration: 2 * time.Second,
+		Logger:                quietLogger{},
+		SecureErrorLogMessage: true,
 	}
 	return l
 }
