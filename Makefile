@@ -61,10 +61,6 @@ fuzz: ## Fuzz every target, FUZZTIME each (default 1m)
 bench: build ## Measure CPU per request beside nginx (needs nginx, wrk, taskset)
 	go run ./bench/compare
 
-.PHONY: pgo
-pgo: ## Make the profile that the compiler optimises by, cmd/steelyard/default.pgo
-	tools/pgo
-
 .PHONY: clean
 clean: ## Remove what was built and installed
 	rm -rf bin dist $(addsuffix /node_modules,$(NODE_DIRS))
