@@ -350,8 +350,3 @@ func parseLength(b []byte) (int64, error) {
 	}
 	return n, nil
 }
-
-// Offsets is where the line of field i begins and ends in the head.
-func (f *fields) Offsets(i int) (start, end int) {
-	return int(f.list[i].start), int(f.list[i].end)
-}
