@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"sync"
 	"testing"
 	"time"
 
@@ -11,10 +12,12 @@ import (
 // TestQueue lets requests wait, in order, for as long as they may.
 func TestQueue(t *testing.T) {
 	t.Parallel()
-	free := make(chan struct{})
-	busy := func(p *peer, head string) bool { <-free; return ok("done")(p, head) }
-	setUp := func(t *testing.T, size int, timeout time.Duration) (*fixture, *station) {
-		s := newStation(t, busy)
+	// The one backend is busy with a request until release is called.
+	setUp := func(t *testing.T, size int, timeout time.Duration) (_ *fixture, _ *station, release func()) {
+		free := make(chan struct{})
+		release = sync.OnceFunc(func() { close(free) })
+		t.Cleanup(release)
+		s := newStation(t, func(p *peer, head string) bool { <-free; return ok("done")(p, head) })
 		f := newFixture(t, []string{s.addr}, func(_ *fixture, po *pool.Options, _ *Generation, lim *Limits) {
 			po.Backends[0].MaxConnections, po.Queue, po.QueueTimeout = 1, size, timeout
 			lim.WriteTimeout = 100 * time.Millisecond // shorter than the wait
@@ -22,7 +25,7 @@ func TestQueue(t *testing.T) {
 		nc, _ := f.dial(t)
 		send(t, nc, get("/", ""))
 		waitFor(t, "the backend is full", func() bool { return s.count() == 1 })
-		return f, s
+		return f, s, release
 	}
 	refuses := func(t *testing.T, f *fixture, cause string) {
 		t.Helper()
@@ -32,28 +35,26 @@ func TestQueue(t *testing.T) {
 		}
 	}
 	t.Run("none", func(t *testing.T) {
-		f, _ := setUp(t, 0, 0)
+		f, _, _ := setUp(t, 0, 0)
 		refuses(t, f, "queue_full")
 	})
 	t.Run("timeout", func(t *testing.T) {
-		f, _ := setUp(t, 1, 300*time.Millisecond)
+		f, _, _ := setUp(t, 1, 300*time.Millisecond)
 		refuses(t, f, "queue_timeout")
 	})
 	t.Run("full, and then free", func(t *testing.T) {
-		f, s := setUp(t, 1, patience)
+		f, s, release := setUp(t, 1, patience)
 		nc, r := f.dial(t)
 		send(t, nc, get("/", ""))
 		waitFor(t, "the request waits", f.pool.Crowded)
 		refuses(t, f, "queue_full")
-		close(free)
+		release()
 		if _, body := readResponse(t, r, "GET"); body != "done" || s.count() != 2 {
 			t.Errorf("got %q after %d requests", body, s.count())
 		}
 	})
 	t.Run("client leaves", func(t *testing.T) {
-		free = make(chan struct{})
-		defer func() { close(free) }()
-		f, s := setUp(t, 1, patience)
+		f, s, _ := setUp(t, 1, patience)
 		nc, _ := f.dial(t)
 		send(t, nc, get("/", ""))
 		waitFor(t, "the request waits", f.pool.Crowded)
