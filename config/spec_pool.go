@@ -216,7 +216,7 @@ func retryMapping() mapping[Retry] {
 			key("attempts", attempts, func(r *Retry) *int { return &r.Attempts },
 				"Most attempts in all, the first included. 1 turns retries off."),
 			key("on", oneOrMore(enum(RetryReasons())), func(r *Retry) *[]string { return &r.On },
-				"Which failures are repeated."),
+				"Which failures are repeated. The list replaces the default: without connect, a refused connection is an error although another backend could have taken the request."),
 			key("budget", share(), func(r *Retry) *float64 { return &r.Budget },
 				"How large a share of recent requests may be retried after their attempt had been written, so that an outage is not multiplied."),
 			key("body_limit", size[int64](1, 1<<30, "bodies are never kept"), func(r *Retry) *int64 { return &r.BodyLimit },
@@ -327,7 +327,7 @@ func checkBackends(w *walker, s section, p *poolDraft) {
 		}
 		lines[b.Address] = b.at.line
 		primary = primary || !b.Backup
-		weighs = weighs || !b.Backup && b.Weight > 0
+		weighs = weighs || b.Weight > 0
 	}
 	switch {
 	case !primary:

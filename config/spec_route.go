@@ -48,7 +48,7 @@ func routeMapping() mapping[routeDraft] {
 		fresh: func() routeDraft { return routeDraft{Route: Route{Host: "preserve"}} },
 		fields: []field[routeDraft]{
 			key("name", anyText("1 to 200 characters, no control characters", checkRouteName), func(r *routeDraft) *string { return &r.Name },
-				"Shown in errors, metrics and logs. Routes of one name are counted together.").defaults("host and path of the match"),
+				"Shown in logs and in the variable {route}.").defaults("host and path of the match"),
 			key("match", matchMapping().kind(), func(r *routeDraft) *matchDraft { return &r.match },
 				"Which requests the route takes; without it, every one.").defaults("every request"),
 			key("pool", placedAt(poolName()), func(r *routeDraft) *placed[string] { return &r.pool },

@@ -71,7 +71,7 @@ type Listener struct {
 // Route is a match and what to do with what it takes. Exactly one of Pool,
 // Split, Redirect and Respond is set.
 type Route struct {
-	// Name is shown in errors, metrics and logs; default host+path of the match.
+	// Name is shown in logs and in the variable {route}; default host+path of the match.
 	Name     string
 	Match    router.Match
 	Pool     string

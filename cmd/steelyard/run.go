@@ -19,7 +19,8 @@ const runHelp = `Usage: steelyard run -c FILE
 
 Serves by a configuration file until it is stopped. SIGINT and SIGTERM stop it
 gracefully: requests in flight finish within shutdown_timeout, WebSockets are
-closed with 1001. A second signal ends it at once.
+closed with 1001; it then exits with 0. A second signal ends it at once, with 1.
+SIGHUP is ignored: a changed file needs a new start.
 
   -c FILE   the configuration file (YAML)
 
@@ -109,11 +110,21 @@ func serve(a *app.App) error {
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
 	defer signal.Stop(signals)
+	// Whoever sends SIGHUP wants the file read again; ending would be a bad answer.
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, syscall.SIGHUP)
+	defer signal.Stop(hangups)
 	var failure error
-	select {
-	case s := <-signals:
-		slog.Info("stopping; a second signal ends at once", "signal", s.String())
-	case failure = <-a.Failed():
+	for running := true; running; {
+		select {
+		case <-hangups:
+			slog.Warn("SIGHUP is ignored: this version does not reload its configuration; start it anew")
+		case s := <-signals:
+			slog.Info("stopping; a second signal ends at once", "signal", s.String())
+			running = false
+		case failure = <-a.Failed():
+			running = false
+		}
 	}
 	stopped := make(chan struct{})
 	go func() {

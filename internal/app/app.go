@@ -75,6 +75,10 @@ func explainListen(c config.Listener, err error) error {
 		cure = "another process listens there; stop it or choose another address"
 	case errors.Is(err, syscall.EACCES):
 		cure = "ports below 1024 need root or the capability CAP_NET_BIND_SERVICE; choose a port from 1024 up"
+	case errors.Is(err, proxy.ErrNotSocket):
+		cure = "remove the file or choose another path"
+	case errors.Is(err, syscall.ENOENT):
+		cure = "the folder of the socket does not exist; create it first"
 	case errors.Is(err, syscall.EADDRNOTAVAIL):
 		cure = "this machine has no such address"
 	default:

@@ -175,4 +175,30 @@ pools: {web: {backends: ["%s"]}}
 	if err := <-ended; err == nil {
 		t.Error("a request that was cut looked fine to its client")
 	}
+	if n := a.proxy.Errors(); n["shutdown"] != 1 || len(n) != 1 {
+		t.Errorf("errors %v, want one of cause shutdown", n)
+	}
+}
+
+// TestDrainedPrimariesLeaveTheBackup: weight 0 on all primaries is how a pool is
+// taken over to its backup.
+func TestDrainedPrimariesLeaveTheBackup(t *testing.T) {
+	backup := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "backup") }))
+	defer backup.Close()
+	address := freeAddress(t)
+	a, err := Start(parse(t, fmt.Sprintf(`
+listeners: {web: {address: "%s"}}
+routes: [{pool: web}]
+pools: {web: {backends: [{address: "127.0.0.1:1", weight: 0}, {address: "%s", backup: true}]}}
+`, address, backup.Listener.Addr())))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer a.Stop()
+	defer http.DefaultClient.CloseIdleConnections()
+	for range 3 {
+		if status, body := get(t, "http://"+address); status != 200 || body != "backup" {
+			t.Errorf("%d %q", status, body)
+		}
+	}
 }

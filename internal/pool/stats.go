@@ -13,7 +13,6 @@ type Stats struct {
 	Retries  atomic.Int64
 	// RetriesDenied counts retries that the budget did not allow.
 	RetriesDenied atomic.Int64
-	Errors        atomic.Int64
 }
 
 // The retry budget looks at the last two slots of this length.

@@ -27,6 +27,7 @@ const (
 	CauseBodyTimeout
 	CauseNotSupported
 	CauseClientGone
+	CauseShutdown
 	CauseInternal
 	causeCount
 )
@@ -57,10 +58,11 @@ var causes = [causeCount]causeInfo{
 	CauseBodyTimeout:     {"body_timeout", 408, "the request body did not arrive in time"},
 	CauseNotSupported:    {"not_supported", 501, "this is not offered here"},
 	CauseClientGone:      {"client_gone", 499, "the client left before it was answered"},
+	CauseShutdown:        {"shutdown", 503, "the balancer stopped before the request was finished"},
 	CauseInternal:        {"internal", 500, "something went wrong in the balancer itself; its log says more"},
 }
 
-// String is the cause's name in headers, logs and metrics.
+// String is the cause's name in headers and logs.
 func (c Cause) String() string { return causes[c].name }
 
 // private reports whether details of the cause name a backend's address or quote

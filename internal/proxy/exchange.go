@@ -159,7 +159,7 @@ func (x *exchange) forward() {
 		}
 		if last != nil {
 			x.target.Pool.Stats.Retries.Add(1)
-			x.p.retries[last.class][last.cause].Add(1)
+			x.p.countRetry(last)
 		}
 		if last = x.attemptAndRelease(); last == nil {
 			return

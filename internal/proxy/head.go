@@ -157,14 +157,13 @@ func (x *exchange) appendXForwarded(dst []byte) []byte {
 		}
 		dst = append(dst, '\r', '\n')
 	}
-	if !x.replaces("X-Forwarded-Host") {
+	host := x.req.Host
+	if v := x.trustedValue(wire.KindXForwardedHost); v != nil {
+		host = v
+	}
+	if len(host) > 0 && !x.replaces("X-Forwarded-Host") {
 		dst = append(dst, "X-Forwarded-Host: "...)
-		if v := x.trustedValue(wire.KindXForwardedHost); v != nil {
-			dst = append(dst, v...)
-		} else {
-			dst = append(dst, x.req.Host...)
-		}
-		dst = append(dst, '\r', '\n')
+		dst = append(append(dst, host...), '\r', '\n')
 	}
 	return dst
 }

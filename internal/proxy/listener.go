@@ -253,6 +253,10 @@ func (l *Listener) cut() int {
 	}
 }
 
+// ErrNotSocket means that the path of a unix listener is taken by a file that is
+// no socket.
+var ErrNotSocket = errors.New("the path is taken by a file that is no socket")
+
 // Listen opens the socket of an address, host:port or unix:/path. A stale
 // socket file that nobody listens on is replaced.
 func Listen(address string) (net.Listener, error) {
@@ -260,12 +264,27 @@ func Listen(address string) (net.Listener, error) {
 	if !ok {
 		return net.Listen("tcp", address)
 	}
-	if fi, err := os.Stat(path); err == nil && fi.Mode()&os.ModeSocket != 0 {
-		if nc, err := net.Dial("unix", path); err == nil {
-			_ = nc.Close()
-		} else if err := os.Remove(path); err != nil {
+	if fi, err := os.Stat(path); err == nil {
+		if fi.Mode()&os.ModeSocket == 0 {
+			return nil, ErrNotSocket
+		}
+		if err := removeStale(path); err != nil {
 			return nil, err
 		}
 	}
 	return net.Listen("unix", path)
+}
+
+// removeStale removes a socket file only if it is certain that nobody listens:
+// a listener whose backlog is full, or that is not ours to reach, fails a dial
+// in other ways.
+func removeStale(path string) error {
+	nc, err := net.Dial("unix", path)
+	if err == nil {
+		return nc.Close()
+	}
+	if errors.Is(err, syscall.ECONNREFUSED) {
+		return os.Remove(path)
+	}
+	return nil
 }

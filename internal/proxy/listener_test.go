@@ -350,3 +350,72 @@ func TestLingering(t *testing.T) {
 		t.Errorf("%d bytes were read for nothing", sent)
 	}
 }
+
+// TestListenLeavesOthersAlone: only a socket file that surely nobody listens on
+// is replaced.
+func TestListenLeavesOthersAlone(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	datagram := filepath.Join(dir, "datagram")
+	pc, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: datagram, Net: "unixgram"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer pc.Close()
+	full := filepath.Join(dir, "full")
+	fillBacklog(t, full)
+	for _, path := range []string{file, datagram, full} {
+		before, err := os.Stat(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if ln, err := Listen("unix:" + path); err == nil {
+			ln.Close()
+			t.Errorf("%s: Listen took it", filepath.Base(path))
+		}
+		if after, err := os.Stat(path); err != nil || !os.SameFile(before, after) {
+			t.Errorf("%s: Listen replaced it", filepath.Base(path))
+		}
+	}
+	stale := filepath.Join(dir, "stale")
+	ln, err := net.Listen("unix", stale)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ln.(*net.UnixListener).SetUnlinkOnClose(false)
+	ln.Close()
+	if ln, err = Listen("unix:" + stale); err != nil {
+		t.Fatalf("a stale socket is not replaced: %v", err)
+	}
+	ln.Close()
+}
+
+// fillBacklog listens on a unix socket whose backlog has no room left.
+func fillBacklog(t *testing.T, path string) {
+	t.Helper()
+	fd, err := syscall.Socket(syscall.AF_UNIX, syscall.SOCK_STREAM, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { syscall.Close(fd) })
+	if err := syscall.Bind(fd, &syscall.SockaddrUnix{Name: path}); err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Listen(fd, 0); err != nil {
+		t.Fatal(err)
+	}
+	for range 16 {
+		c, err := syscall.Socket(syscall.AF_UNIX, syscall.SOCK_STREAM|syscall.SOCK_NONBLOCK, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { syscall.Close(c) })
+		if syscall.Connect(c, &syscall.SockaddrUnix{Name: path}) == syscall.EAGAIN {
+			return
+		}
+	}
+	t.Fatal("the backlog does not fill")
+}

@@ -16,7 +16,8 @@ type Proxy struct {
 	// Errors counts the errors Steelyard made, by cause.
 	errors [causeCount]atomic.Int64
 	// retries counts repeated attempts by what had become of the one before.
-	retries [classCount][causeCount]atomic.Int64
+	// The last place of each class is for responses whose status is repeated.
+	retries [classCount][causeCount + 1]atomic.Int64
 }
 
 // New makes a proxy that serves g.
@@ -40,14 +41,27 @@ func (p *Proxy) Errors() map[string]int64 {
 	return m
 }
 
+func (p *Proxy) countRetry(f *failure) {
+	reason := f.cause
+	if f.granted {
+		reason = causeCount
+	}
+	p.retries[f.class][reason].Add(1)
+}
+
 // Retries returns how often attempts were repeated, by class and reason:
-// "stale/reset_before_response".
+// "stale/reset_before_response"; the reason "status" is a response that was
+// given up for its status.
 func (p *Proxy) Retries() map[string]int64 {
 	m := map[string]int64{}
 	for class := range p.retries {
 		for cause := range p.retries[class] {
+			reason := "status"
+			if Cause(cause) < causeCount {
+				reason = Cause(cause).String()
+			}
 			if n := p.retries[class][cause].Load(); n > 0 {
-				m[retryClass(class).String()+"/"+Cause(cause).String()] = n
+				m[retryClass(class).String()+"/"+reason] = n
 			}
 		}
 	}

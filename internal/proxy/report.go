@@ -41,6 +41,9 @@ func (r *reporter) allow() (ok bool, dropped int) {
 // report logs an error that Steelyard made for a request.
 func (x *exchange) report(cause Cause, detail string) {
 	p := x.p
+	if cause == CauseClientGone && x.c.wasCut.Load() {
+		cause = CauseShutdown // it was not the client who left
+	}
 	p.errors[cause].Add(1)
 	if cause == CauseClientGone {
 		return // the client's own doing

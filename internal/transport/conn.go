@@ -43,7 +43,7 @@ type Conn struct {
 	readBy    time.Duration // armed read deadline, on the package clock
 	writeBy   time.Duration // armed write deadline
 	lastUsed  time.Duration
-	seenAlive time.Duration // when a check last found the connection open
+	seenAlive time.Duration // when a look last found the connection open
 	idleLimit time.Duration // from Keep-Alive: timeout=N; 0 if not said
 	saidLimit time.Duration
 	idleFor   time.Duration
