@@ -10,6 +10,7 @@
 package main
 
 import (
+	"bytes"
 	"errors"
 	"flag"
 	"fmt"
@@ -26,6 +27,7 @@ type options struct {
 	rounds      int
 	seconds     int
 	connections int
+	size        int
 	binary      string
 }
 
@@ -45,6 +47,7 @@ func main() {
 	flag.IntVar(&o.rounds, "rounds", 7, "rounds of all candidates")
 	flag.IntVar(&o.seconds, "seconds", 3, "seconds a round loads each candidate")
 	flag.IntVar(&o.connections, "connections", 64, "client connections")
+	flag.IntVar(&o.size, "size", 100, "bytes of a response body")
 	flag.StringVar(&o.binary, "steelyard", "bin/steelyard", "the binary to measure")
 	flag.Parse()
 	if err := run(o); err != nil {
@@ -72,6 +75,12 @@ func run(o options) error {
 		return err
 	}
 	defer os.RemoveAll(dir)
+	if err := os.WriteFile(filepath.Join(dir, "body"), bytes.Repeat([]byte("x"), o.size), 0o644); err != nil {
+		return err
+	}
+	if err := os.Chmod(dir, 0o755); err != nil { // nginx's worker is another user
+		return err
+	}
 	backends, err := startNginx(dir, "backends", backendConfig, loadCore)
 	if err != nil {
 		return err
@@ -145,7 +154,7 @@ func rounds(o options, candidates []*candidate) error {
 // report prints the medians; the ratio is the median of each round's own.
 func report(o options, candidates []*candidate) {
 	base := candidates[0]
-	fmt.Printf("\nGET of 100 B, %d connections, %d rounds of %d s, %s\n\n", o.connections, o.rounds, o.seconds,
+	fmt.Printf("\nGET of %d B, %d connections, %d rounds of %d s, %s\n\n", o.size, o.connections, o.rounds, o.seconds,
 		time.Now().Format(time.DateOnly))
 	fmt.Println("| proxy | CPU per request | spread | ratio to nginx | requests/s |")
 	fmt.Println("| --- | --- | --- | --- | --- |")
