@@ -21,6 +21,11 @@ type Member struct {
 	// Limit is the highest number of requests in flight on this member;
 	// 0 means no limit. A member at its limit is skipped.
 	Limit int64
+	// Ramp is the percentage of its weight that the member gets for now, 1 to
+	// 99, because it starts slowly; 0 means all of it. Hash policies keep the
+	// member's place for its whole weight and skip it for the keys that are not
+	// its turn yet, so that only its own keys move while it ramps up.
+	Ramp int
 }
 
 // MaxWeight is the highest weight of a member.
