@@ -16,6 +16,9 @@ import (
 	"time"
 
 	"steelyard/balancer"
+	"steelyard/discovery"
+	"steelyard/healthcheck"
+	"steelyard/internal/outlier"
 	"steelyard/internal/rewrite"
 	"steelyard/internal/router"
 	"steelyard/internal/sticky"
@@ -34,8 +37,18 @@ type Config struct {
 	Forwarded Forwarded
 	// ShutdownTimeout bounds a graceful stop; default 30s.
 	ShutdownTimeout time.Duration
+	// Consul is how to reach Consul; nil when nothing asks for it.
+	Consul *discovery.ConsulOptions
+	// Admin is where the admin API listens; nil: nowhere.
+	Admin *Admin
 	// Warnings are things that are allowed and hardly meant, in file order.
 	Warnings []*Error
+}
+
+// Admin is the admin API's own listener.
+type Admin struct {
+	Address string // host:port of this machine alone, or unix:/path
+	Line    int
 }
 
 // Forwarded switches the headers that tell a backend who asked.
@@ -117,9 +130,23 @@ type Respond struct {
 type Pool struct {
 	Name     string
 	Policy   balancer.Options
-	Backends []Backend
-	Sticky   *sticky.Options
-	Retry    Retry
+	Backends []Backend // may be empty when there are Sources
+	// Sources name further backends, while it runs.
+	Sources []Source
+	// Check probes each backend; nil: none is probed.
+	Check *healthcheck.Options
+	// Outlier says when real traffic takes a backend out.
+	Outlier outlier.Options
+	// SlowStart is how long the weight of a backend that comes back rises to
+	// its own; default 0, at once.
+	SlowStart time.Duration
+	// DrainTimeout bounds how long a backend that is drained, or has left its
+	// source, keeps what is bound to it; default 5m, 0 means no limit.
+	DrainTimeout time.Duration
+	// WhenAllUnhealthy is use_all (default) or reject.
+	WhenAllUnhealthy string
+	Sticky           *sticky.Options
+	Retry            Retry
 	// MaxConnections bounds the requests in flight per backend unless the
 	// backend says otherwise; default 0, no limit.
 	MaxConnections int
@@ -136,6 +163,14 @@ type Backend struct {
 	Backup         bool   // used only when no other backend can take the request
 	MaxConnections int    // overrides the pool's
 	Line           int
+}
+
+// Source is where backends of a pool come from. Exactly one of its pointers is set.
+type Source struct {
+	Consul *discovery.ConsulQuery
+	DNS    *discovery.DNSOptions
+	File   *discovery.FileOptions // with a path that Load's caller can open
+	Line   int
 }
 
 // Queue is a pool's waiting room.
