@@ -117,6 +117,23 @@ func TestStepAfterAPause(t *testing.T) {
 	}
 }
 
+// TestStepAfterShortPauses leaves slots of the window out.
+func TestStepAfterShortPauses(t *testing.T) {
+	o := DefaultOptions()
+	share(0.2)(&o)
+	var counter Counter
+	var record Record
+	feed(&counter, &o, strings.Repeat("f", 19))
+	for _, seconds := range []int{0, 5, 12} {
+		if seconds == 12 {
+			feed(&counter, &o, "f")
+		}
+		if got := record.Step(at(4*seconds), &counter, &o); got != "" {
+			t.Errorf("after %d s: %q", seconds, got)
+		}
+	}
+}
+
 // TestStepFollowsAThresholdThatChanges is a reload in the middle of a run.
 func TestStepFollowsAThresholdThatChanges(t *testing.T) {
 	o := DefaultOptions()
