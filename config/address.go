@@ -52,11 +52,11 @@ func readAddress(s string, listen bool) (string, *wrong) {
 	if err != nil || strings.ContainsAny(s, "/?#@ ") {
 		return "", &wrong{}
 	}
-	port, err := strconv.ParseUint(portText, 10, 16)
-	if err != nil || port == 0 {
+	port, bad := parsePort(portText)
+	if bad != nil {
 		return "", &wrong{msg: fmt.Sprintf("%q has no port from 1 to 65535", clip(s))}
 	}
-	portText = strconv.FormatUint(port, 10)
+	portText = strconv.Itoa(port)
 	if ip, err := netip.ParseAddr(host); err == nil {
 		if !listen && ip.IsUnspecified() {
 			return "", &wrong{msg: fmt.Sprintf("%q is not an address that can be connected to", clip(s)), suggest: "127.0.0.1:" + portText}
@@ -76,6 +76,14 @@ func readAddress(s string, listen bool) (string, *wrong) {
 		return "", &wrong{msg: fmt.Sprintf("%q is not an IP address", host)}
 	}
 	return strings.ToLower(host) + ":" + portText, nil
+}
+
+func parsePort(s string) (int, *wrong) {
+	port, err := strconv.ParseUint(s, 10, 16)
+	if err != nil || port == 0 {
+		return 0, &wrong{msg: fmt.Sprintf("%q is not a port from 1 to 65535", clip(s))}
+	}
+	return int(port), nil
 }
 
 var hostPattern = regexp.MustCompile(`^[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?(\.[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?)*\.?$`)

@@ -24,7 +24,14 @@ func (d *draft) build(w *walker, root section) *Config {
 		for _, b := range p.backends {
 			p.Backends = append(p.Backends, b.Backend)
 		}
+		for _, s := range p.sources {
+			p.Sources = append(p.Sources, s.Source)
+		}
 		c.Pools = append(c.Pools, p.Pool)
+	}
+	c.Consul = d.buildConsul(w, root)
+	if d.admin != nil {
+		c.Admin = &d.admin.Admin
 	}
 	d.checkPresence(w, root)
 	d.checkListeners(w)
@@ -50,7 +57,11 @@ func (d *draft) checkPresence(w *walker, root section) {
 // checkListeners finds listeners of which only one could be opened.
 func (d *draft) checkListeners(w *walker) {
 	byPort := map[string][]listenerDraft{}
-	for _, l := range d.listeners {
+	all := d.listeners
+	if d.admin != nil {
+		all = append(slices.Clip(all), listenerDraft{Listener{Address: d.admin.Address}, d.admin.at})
+	}
+	for _, l := range all {
 		if l.Address == "" {
 			continue
 		}

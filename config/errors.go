@@ -79,7 +79,7 @@ func sortErrors(es []*Error) []*Error {
 
 // someOf lists words for a message, the first few of many.
 func someOf(words []string) string {
-	const most = 12
+	const most = 20
 	if len(words) <= most {
 		return strings.Join(words, ", ")
 	}

@@ -6,6 +6,9 @@ import (
 	"strings"
 
 	"steelyard/balancer"
+	"steelyard/discovery"
+	"steelyard/healthcheck"
+	"steelyard/internal/outlier"
 )
 
 // kind reads values of one type: it knows what to call the type, what is
@@ -147,6 +150,31 @@ func optional[V any](k kind[V]) kind[*V] {
 	return o
 }
 
+// orTrue is a mapping that may be absent altogether, and that true stands for
+// when it only has defaults.
+func orTrue[V any](m mapping[V]) kind[*V] {
+	m.shortIs = "true"
+	k := optional(m.kind())
+	k.typ = "mapping, or true"
+	inner := k.read
+	k.read = func(w *walker, v value, to **V) bool {
+		if !isText(v.node) {
+			return inner(w, v, to)
+		}
+		on := false
+		if !boolean().read(w, v, &on) {
+			return false
+		}
+		*to = nil
+		if on {
+			x := m.kind().start()
+			*to = &x
+		}
+		return true
+	}
+	return k
+}
+
 // named is a mapping whose keys are names that the file chooses; set stores the
 // name and place of an element. The order of the file is kept.
 func named[V any](noun string, k kind[V], set func(to *V, name string, at value)) kind[[]V] {
@@ -203,6 +231,12 @@ func faults(err error) []fault {
 		}
 		return all
 	case *balancer.OptionError:
+		return []fault{{e.Option, e.Problem}}
+	case *healthcheck.OptionError:
+		return []fault{{e.Option, e.Problem}}
+	case *outlier.OptionError:
+		return []fault{{e.Option, e.Problem}}
+	case *discovery.OptionError:
 		return []fault{{e.Option, e.Problem}}
 	}
 	return []fault{{"", packagePrefix.ReplaceAllString(strings.ReplaceAll(err.Error(), "\n", "; "), "")}}

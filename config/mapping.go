@@ -36,6 +36,11 @@ type mapping[T any] struct {
 	check func(w *walker, s section, to *T)
 	// validate is the owning package's own check of the values.
 	validate func(*T) error
+	// prefix is what the owning package puts before the names of these keys.
+	prefix string
+	// bounds names, for a key, those on which it depends what the key may be:
+	// it is not judged without them.
+	bounds map[string][]string
 }
 
 // field is one key of a mapping.
@@ -213,14 +218,26 @@ func (m mapping[T]) finish(w *walker, s section, to *T, whole bool) {
 		return
 	}
 	for _, f := range faults(m.validate(to)) {
-		at, pinned := s.at[f.option]
+		name := m.keyOf(f)
+		at, pinned := s.at[name]
 		switch {
-		case pinned && !s.failed[f.option]:
+		case pinned && s.good(name) && s.good(m.bounds[name]...):
 			w.failf(at, "%s", f.msg)
+		case whole && s.at != nil && name != "":
+			w.failf(s.where(name), "%s", f.msg)
 		case whole:
 			w.failf(s.value, "%s", f.msg)
 		}
 	}
+}
+
+// keyOf is the key of this mapping that a fault is about, empty if none.
+func (m mapping[T]) keyOf(f fault) string {
+	name, _, _ := strings.Cut(strings.TrimPrefix(f.option, m.prefix), ".")
+	if !slices.Contains(m.names(), name) {
+		return ""
+	}
+	return name
 }
 
 // tryAlone asks the owning package whether the value of one key is right on its
@@ -235,15 +252,18 @@ func (m mapping[T]) tryAlone(w *walker, v value, f field[T]) bool {
 	if m.validate(&probe) != nil {
 		return true // something required is missing: only the whole can be judged
 	}
-	silent := &walker{env: w.env, left: maxAliased}
+	silent := &walker{file: w.file, env: w.env, left: maxAliased}
 	if !f.read(silent, v, &probe) {
 		return true
 	}
-	found := faults(m.validate(&probe))
-	for _, f := range found {
-		w.failf(v, "%s", f.msg)
+	alone := true
+	for _, f := range faults(m.validate(&probe)) {
+		if m.bounds[m.keyOf(f)] == nil {
+			w.failf(v, "%s", f.msg)
+			alone = false
+		}
 	}
-	return len(found) == 0
+	return alone
 }
 
 // unknown explains a key that the mapping does not have, and returns the key that

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"gopkg.in/yaml.v3"
+
+	"steelyard/discovery"
 )
 
 // draft is a file as it was read: the values and where they stand. check.go
@@ -18,6 +20,8 @@ type draft struct {
 	trusted         []netip.Prefix
 	forwarded       Forwarded
 	shutdownTimeout time.Duration
+	consul          *discovery.ConsulOptions
+	admin           *adminDraft
 }
 
 type listenerDraft struct {
@@ -56,6 +60,10 @@ func fileMapping() mapping[draft] {
 				"Which headers tell a backend who asked."),
 			key("shutdown_timeout", duration(time.Millisecond, day, ""), func(d *draft) *time.Duration { return &d.shutdownTimeout },
 				"How long a stopping Steelyard waits for requests in flight before it closes their connections."),
+			key("consul", optional(consulMapping().kind()), func(d *draft) **discovery.ConsulOptions { return &d.consul },
+				"How to reach Consul, for all sources that ask it.").defaults("as Consul's own tools do"),
+			key("admin", optional(adminMapping().kind()), func(d *draft) **adminDraft { return &d.admin },
+				"Where the admin API listens.").defaults("none"),
 			{
 				name: "x-<anything>", typ: "anything", allowed: "anything", def: "none",
 				doc: "Ignored. A place for anchors that other parts of the file use.",

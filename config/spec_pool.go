@@ -7,8 +7,16 @@ import (
 	"time"
 
 	"steelyard/balancer"
+	"steelyard/healthcheck"
+	"steelyard/internal/outlier"
 	"steelyard/internal/sticky"
 	"steelyard/internal/transport"
+)
+
+// Values of Pool.WhenAllUnhealthy.
+const (
+	useAll = "use_all"
+	reject = "reject"
 )
 
 // maxConnections is the highest limit of requests in flight.
@@ -17,6 +25,7 @@ const maxConnections = 1_000_000
 type poolDraft struct {
 	Pool
 	backends []backendDraft
+	sources  []sourceDraft
 	at       value
 	maxAt    value // of max_connections, when it is there
 	queueAt  value
@@ -39,13 +48,29 @@ func poolMapping() mapping[poolDraft] {
 				Retry:     Retry{Attempts: 2, On: []string{"connect", "reset"}, Budget: 0.2, BodyLimit: 64 << 10},
 				Queue:     Queue{Timeout: 5 * time.Second},
 				Transport: transport.DefaultOptions(),
+
+				Outlier:          outlier.DefaultOptions(),
+				DrainTimeout:     5 * time.Minute,
+				WhenAllUnhealthy: useAll,
 			}}
 		},
 		fields: []field[poolDraft]{
 			key("policy", policyMapping().kind(), func(p *poolDraft) *balancer.Options { return &p.Policy },
 				"How a backend is chosen: the name of a policy, or one key that is the name with its settings under it.").defaults("round_robin"),
 			key("backends", oneOrMore(backendMapping().kind()), func(p *poolDraft) *[]backendDraft { return &p.backends },
-				"The app servers. At least one.").needed(),
+				"The app servers. At least one, unless there is a `source`.").defaults("none"),
+			key("source", oneOrMore(sourceMapping().kind()), func(p *poolDraft) *[]sourceDraft { return &p.sources },
+				"Where more backends come from while Steelyard runs. Several are added up.").defaults("none"),
+			key("check", optional(checkMapping().kind()), func(p *poolDraft) **healthcheck.Options { return &p.Check },
+				"Probes each backend, and takes out those that fail.").defaults("none"),
+			key("outlier", outlierMapping().kind(), func(p *poolDraft) *outlier.Options { return &p.Outlier },
+				"Takes out for a while the backends on which requests fail."),
+			key("slow_start", duration(100*time.Millisecond, time.Hour, "none"), func(p *poolDraft) *time.Duration { return &p.SlowStart },
+				"How long the weight of a backend rises to its own after it has come back or was added."),
+			key("drain_timeout", duration(time.Second, day, "no limit"), func(p *poolDraft) *time.Duration { return &p.DrainTimeout },
+				"How long a backend that is drained, or that has left its source, keeps its bound sessions and requests; after it sessions move and what is left is cut (WebSockets are told with 1001)."),
+			key("when_all_unhealthy", enum([]string{useAll, reject}), func(p *poolDraft) *string { return &p.WhenAllUnhealthy },
+				"While every backend is out: `use_all` tries them all the same, `reject` answers 503."),
 			key("sticky", optional(stickyMapping(sticky.DefaultCookie().Name).kind()), func(p *poolDraft) **sticky.Options { return &p.Sticky },
 				"Keeps a client on its backend. Exactly one of its keys.").defaults("none"),
 			key("retry", retryMapping().kind(), func(p *poolDraft) *Retry { return &p.Retry },
@@ -295,44 +320,86 @@ func keepaliveMapping() mapping[transport.Options] {
 
 // checkPool looks at the keys of one pool together.
 func checkPool(w *walker, s section, p *poolDraft) {
-	if s.has("backends") && s.good("backends") {
+	switch {
+	case s.has("backends") && s.good("backends", "source"):
 		checkBackends(w, s, p)
+	case !s.has("backends") && !s.has("source") && s.good("backends", "source"):
+		w.fail(s.where("backends"), Error{Msg: "is missing, and there is no source either", Allowed: backendMapping().allowed()})
 	}
 	if p.Sticky != nil && p.Policy.Hashes() && s.good("sticky", "policy") {
 		w.failf(p.stickyAt, "contradicts policy %s: both would decide which backend a client gets; leave out sticky, or take another policy", p.Policy.Policy)
 	}
-	if p.Queue.Size == 0 || !s.good("queue", "max_connections", "backends") {
+	checkSources(w, p)
+	checkQueue(w, s, p)
+	checkHealth(w, s, p)
+}
+
+// checkQueue finds a queue in which no request would ever wait.
+func checkQueue(w *walker, s section, p *poolDraft) {
+	if p.Queue.Size == 0 || p.MaxConnections > 0 || !s.good("queue", "max_connections", "backends", "source") {
 		return
 	}
-	limited := func(b backendDraft) bool { return p.MaxConnections > 0 || b.MaxConnections > 0 }
+	limited := func(b backendDraft) bool { return b.MaxConnections > 0 }
+	sourced := false // may there be backends without a limit from elsewhere?
+	for _, src := range p.sources {
+		if src.File != nil {
+			return // the file may limit each of its own
+		}
+		sourced = true
+	}
 	switch {
 	case !slices.ContainsFunc(p.backends, limited):
 		w.failf(p.queueAt, "would never be used: neither the pool nor a backend has max_connections")
-	case slices.ContainsFunc(p.backends, func(b backendDraft) bool { return !b.Backup && b.Weight > 0 && !limited(b) }):
+	case sourced, slices.ContainsFunc(p.backends, func(b backendDraft) bool { return !b.Backup && b.Weight > 0 && !limited(b) }):
 		w.warnf(p.queueAt, "will hardly be used: a backend without max_connections takes everything")
 	}
 }
 
+// checkHealth warns of keys that are about backends that come and go, in a pool
+// where none does.
+func checkHealth(w *walker, s section, p *poolDraft) {
+	if p.Check != nil || !p.Outlier.Off || len(p.sources) > 0 || !s.good("check", "outlier", "source") {
+		return
+	}
+	const unknown = "without check, outlier and source nothing tells that a backend is out"
+	if s.has("slow_start") && p.SlowStart > 0 {
+		w.warnf(s.at["slow_start"], "will hardly be used: %s", unknown)
+	}
+	if s.has("when_all_unhealthy") && p.WhenAllUnhealthy == reject {
+		w.warnf(s.at["when_all_unhealthy"], "will hardly be used: %s", unknown)
+	}
+}
+
+// checkBackends looks at the backends of the file together. What a source
+// brings may stand in for what they lack.
 func checkBackends(w *walker, s section, p *poolDraft) {
-	if len(p.backends) == 0 {
+	if len(p.backends) == 0 && !s.has("source") {
 		w.fail(s.where("backends"), Error{Msg: "a pool needs a backend", Allowed: "a list of addresses"})
 		return
 	}
+	distinct(w, p.backends, "pool")
+	if s.has("source") {
+		return
+	}
+	primary := func(b backendDraft) bool { return !b.Backup }
+	weighs := func(b backendDraft) bool { return b.Weight > 0 }
+	switch {
+	case !slices.ContainsFunc(p.backends, primary):
+		w.failf(s.where("backends"), "every backend is a backup; there is nothing they could stand in for")
+	case !slices.ContainsFunc(p.backends, weighs):
+		w.failf(s.where("backends"), "every weight is 0, so no backend would get a request")
+	}
+}
+
+// distinct notes an error at each backend whose address stands already in the
+// same pool or file.
+func distinct(w *walker, backends []backendDraft, where string) {
 	lines := map[string]int{}
-	weighs, primary := false, false
-	for _, b := range p.backends {
+	for _, b := range backends {
 		if line, dup := lines[b.Address]; dup {
-			w.failf(b.at, "%s stands already in line %d of this pool; give one of them more weight instead", b.Address, line)
+			w.failf(b.at, "%s stands already in line %d of this %s; give one of them more weight instead", b.Address, line, where)
 			continue
 		}
 		lines[b.Address] = b.at.line
-		primary = primary || !b.Backup
-		weighs = weighs || b.Weight > 0
-	}
-	switch {
-	case !primary:
-		w.failf(s.where("backends"), "every backend is a backup; there is nothing they could stand in for")
-	case !weighs:
-		w.failf(s.where("backends"), "every weight is 0, so no backend would get a request")
 	}
 }

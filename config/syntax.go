@@ -21,9 +21,9 @@ const maxSearched = 1 << 20
 // minimalExample is the least that works, on one line so that it fits a message.
 const minimalExample = `{listeners: {web: ":8080"}, routes: [{pool: web}], pools: {web: {backends: "127.0.0.1:3001"}}}`
 
-// readYAML parses the single document of a file. On failure the error has a
-// position but no file name.
-func readYAML(data []byte) (*yaml.Node, *Error) {
+// readYAML parses the single document of a file; hint is what to write into an
+// empty one. On failure the error has a position but no file name.
+func readYAML(data []byte, hint string) (*yaml.Node, *Error) {
 	if len(data) > maxFileSize {
 		return nil, &Error{Line: 1, Col: 1, Msg: fmt.Sprintf("the file has %d bytes", len(data)), Allowed: "at most 16MiB"}
 	}
@@ -31,7 +31,7 @@ func readYAML(data []byte) (*yaml.Node, *Error) {
 	var doc, more yaml.Node
 	err := dec.Decode(&doc)
 	if errors.Is(err, io.EOF) || err == nil && isEmptyDocument(&doc) {
-		return nil, &Error{Line: 1, Col: 1, Msg: "the file is empty; the least that works is " + minimalExample}
+		return nil, &Error{Line: 1, Col: 1, Msg: "the file is empty; " + hint}
 	}
 	if err != nil {
 		return nil, syntaxError(data, err)

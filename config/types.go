@@ -169,7 +169,7 @@ type Backend struct {
 type Source struct {
 	Consul *discovery.ConsulQuery
 	DNS    *discovery.DNSOptions
-	File   *discovery.FileOptions // with a path that Load's caller can open
+	File   *discovery.FileOptions
 	Line   int
 }
 

@@ -13,6 +13,7 @@ import (
 type walker struct {
 	file     string
 	env      func(string) (string, bool)
+	missing  func(path string) bool // reports whether there is no such file
 	errs     []*Error
 	warnings []*Error
 	// left is how many more values may be visited. Aliases let a small file

@@ -2,28 +2,53 @@ package config
 
 // laterKeys are words of the design that no key is named by yet.
 var laterKeys = []string{
-	"check", "source", "outlier", "admin", "tls", "rate_limit", "metrics", "access_log", "log", "acme",
-	"cache", "compress", "auth", "slow_start", "http2", "http3", "proxy_protocol", "mirror", "include",
+	"tls", "rate_limit", "metrics", "access_log", "log", "acme", "cache", "compress", "auth",
+	"http2", "http3", "proxy_protocol", "mirror", "include",
 }
 
 // otherWords maps words of other balancers, folded, to ours. A word is suggested
 // only where it is allowed.
 var otherWords = map[string][]string{
 	"entrypoint": {"listeners"}, "entrypoints": {"listeners"}, "frontend": {"listeners"}, "frontends": {"listeners"},
-	"listen": {"listeners", "address"}, "bind": {"listeners", "address"}, "port": {"address"}, "addr": {"address"},
+	"listen": {"listeners", "address"}, "bind": {"listeners", "address"}, "port": {"address"}, "addr": {"address"}, "agent": {"address"}, "agents": {"address"},
 	"rule": {"routes", "match"}, "rules": {"routes", "match"}, "location": {"routes", "path"}, "locations": {"routes"},
-	"vhost": {"routes", "host"}, "vhosts": {"routes"}, "virtualhosts": {"routes"}, "hostname": {"host"}, "domains": {"host"},
+	"vhost": {"routes", "host"}, "vhosts": {"routes"}, "virtualhosts": {"routes"}, "hostname": {"host", "name"}, "domains": {"host"},
 	"upstream": {"pools", "pool"}, "upstreams": {"pools"}, "cluster": {"pools", "pool"}, "clusters": {"pools"},
-	"service": {"pool"}, "services": {"pools"}, "backend": {"pool", "backends"}, "proxypass": {"pool"}, "forward": {"pool"},
-	"server": {"backends"}, "servers": {"backends"}, "endpoints": {"backends"}, "nodes": {"backends"},
-	"targets": {"backends"}, "target": {"pool"}, "members": {"backends"}, "loadbalancer": {"backends"}, "url": {"address"},
+	"service": {"pool", "consul"}, "services": {"pools", "service"}, "backend": {"pool", "backends"}, "proxypass": {"pool"}, "forward": {"pool"},
+	"server": {"backends", "servers"}, "servers": {"backends", "address"}, "endpoints": {"backends"}, "nodes": {"backends"},
+	"targets": {"backends"}, "target": {"pool"}, "members": {"backends"}, "loadbalancer": {"backends"}, "url": {"address", "path"}, "uri": {"path"}, "endpoint": {"path", "backends"},
 	"strategy": {"policy"}, "algorithm": {"policy"}, "balance": {"policy"}, "lbpolicy": {"policy"}, "scheduler": {"policy"},
 	"persistence": {"sticky"}, "affinity": {"sticky"}, "stickiness": {"sticky"}, "retries": {"retry", "attempts"},
 	"maxconn": {"max_connections"}, "maxconns": {"max_connections"}, "clientmaxbodysize": {"max_body_size"},
-	"return": {"respond"}, "status": {"respond"}, "maxage": {"ttl"}, "canary": {"split"}, "weighted": {"split"},
+	"return": {"respond"}, "status": {"respond", "health"}, "maxage": {"ttl"}, "canary": {"split"}, "weighted": {"split"},
 	"methods": {"method"}, "hosts": {"host"}, "paths": {"path"}, "keepalivetimeout": {"idle_timeout"},
 	"readtimeout": {"body_timeout", "response"}, "timeout": {"timeouts", "response"},
 	"iphash": {"consistent_hash"}, "hash": {"consistent_hash"}, "ringhash": {"consistent_hash"}, "chash": {"consistent_hash"},
 	"p2c": {"power_of_two"}, "wrr": {"round_robin"}, "rr": {"round_robin"}, "ewma": {"least_time"},
 	"leastresponsetime": {"least_time"}, "leastlatency": {"least_time"}, "leastrequest": {"least_connections"},
+
+	// Checks and outliers.
+	"healthcheck": {"check"}, "healthchecks": {"check"}, "health": {"check"}, "activehealthcheck": {"check"}, "activehealthchecks": {"check"},
+	"httpchk": {"check"}, "probe": {"check"}, "monitor": {"check"}, "readinessprobe": {"check"}, "livenessprobe": {"check"},
+	"outlierdetection": {"outlier"}, "passive": {"outlier"}, "passivehealthcheck": {"outlier"}, "circuitbreaker": {"outlier"}, "observe": {"outlier"},
+	"inter": {"interval"}, "period": {"interval"}, "every": {"interval"}, "fastinter": {"fast_interval"},
+	"unhealthythreshold": {"fall"}, "healthythreshold": {"rise"}, "failurethreshold": {"fall"}, "successthreshold": {"rise"}, "fails": {"fall"}, "passes": {"rise"},
+	"maxfails": {"consecutive", "outlier", "fall"}, "failtimeout": {"ejection", "outlier"}, "errorlimit": {"consecutive", "outlier"},
+	"baseejectiontime": {"ejection"}, "ejectiontime": {"ejection"}, "maxejectionpercent": {"max_ejected"}, "consecutive5xx": {"consecutive"},
+	"consecutivegatewayfailure": {"consecutive"}, "consecutiveerrors": {"consecutive"}, "failurepercentagethreshold": {"failure_share"},
+	"requestvolume": {"min_requests"}, "errorrate": {"failure_share"}, "failurerate": {"failure_share"},
+	"panicthreshold": {"when_all_unhealthy"}, "healthypanicthreshold": {"when_all_unhealthy"}, "failopen": {"when_all_unhealthy"},
+	"drain": {"drain_timeout"}, "draining": {"drain_timeout"}, "deregistrationdelay": {"drain_timeout"}, "gracefultermination": {"drain_timeout"},
+	"expectedstatus": {"status"}, "expectedstatuses": {"status"}, "statuscode": {"status"}, "code": {"status"}, "codes": {"status"},
+	"expectedbody": {"body"}, "contains": {"body"}, "regex": {"body_regex"}, "command": {"exec"}, "cmd": {"exec"}, "script": {"exec"},
+	"initialstate": {"start"}, "sni": {"server_name"}, "skipverify": {"insecure"}, "insecureskipverify": {"insecure"}, "scheme": {"tls"}, "ssl": {"tls"},
+	"cafile": {"ca"}, "cacert": {"ca"}, "certfile": {"cert"}, "keyfile": {"key"},
+
+	// Sources.
+	"servicediscovery": {"source"}, "discovery": {"source"}, "provider": {"source"}, "providers": {"source"}, "registry": {"source"},
+	"resolver": {"source", "servers"}, "resolvers": {"source", "servers"}, "nameserver": {"servers"}, "nameservers": {"servers"},
+	"srv": {"dns"}, "domain": {"name"}, "record": {"type"}, "recordtype": {"type"}, "valid": {"max_ttl"}, "ttl": {"max_ttl"}, "refresh": {"max_ttl"},
+	"refreshinterval": {"max_ttl"}, "filename": {"path"}, "dc": {"datacenter"}, "ns": {"namespace"}, "tags": {"tag"}, "name": {"service"},
+	"stale": {"max_stale"}, "allowstale": {"max_stale"}, "passingonly": {"health"}, "onlypassing": {"health"}, "guard": {"max_removal"},
+	"acltoken": {"token"}, "self": {"register"}, "dashboard": {"admin"}, "api": {"admin"}, "management": {"admin"}, "stats": {"admin"},
 }
