@@ -87,6 +87,9 @@ func TestGuard(t *testing.T) {
 			{"0s", "set a b c", "a b c", "", 0}, {"1s", "set c", "c a b", "a b", 0}, {"60s", "set", "a b c", "a b c", 0}, {"61s", "tick", "", "", 1}}},
 		{"timeout comes with an answer", []step{{"0s", "set a b c", "a b c", "", 0}, {"1s", "set c", "c a b", "a b", 0}, {"61s", "set c", "c", "", 0}}},
 		{"the next removal after a timeout is a new alarm", []step{{"0s", "set a b c", "a b c", "", 0}, {"1s", "set c", "c a b", "a b", 0}, {"61s", "set", "c", "c", 0}}},
+		{"a baseline that shrinks by itself is no removal", []step{
+			{"0s", "set a b c d e f", "a b c d e f", "", 0}, {"1s", "set a~ b~ c~ d e f", "a~ b~ c~ d e f", "", 0},
+			{"2s", "set f", "f", "", 0}, {"6500ms", "set f", "f", "", 0}}},
 		{"no share at all", []step{{"0s", "max 0", "", "", 0}, {"0s", "set a b c", "a b c", "", 0}, {"1s", "set a b", "a b c", "c", 0}}},
 		{"off", []step{{"0s", "max 1", "", "", 0}, {"0s", "set a b c", "a b c", "", 0}, {"1s", "set", "", "", 0}, {"1s", "set a!", "a!", "", 0}}},
 		{"turned off", []step{{"0s", "set a b c", "a b c", "", 0}, {"1s", "set", "a b c", "a b c", 0}, {"2s", "max 1", "a b c", "a b c", 0}, {"2s", "set", "", "", 0}}},
