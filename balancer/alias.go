@@ -68,3 +68,14 @@ func (t aliasTable) drawUsable(s *set, random func() uint64, tried *Tried, excep
 	}
 	return s.weighted(random(), tried, except)
 }
+
+// drawSteady draws until it meets a steady member other than except; -1 if it
+// met none in maxDraws.
+func (t aliasTable) drawSteady(s *set, random func() uint64, tried *Tried, except int) int {
+	for range maxDraws {
+		if i := t.draw(random()); i != except && s.steady(i, tried) {
+			return i
+		}
+	}
+	return -1
+}

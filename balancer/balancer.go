@@ -22,9 +22,11 @@ type Member struct {
 	// 0 means no limit. A member at its limit is skipped.
 	Limit int64
 	// Ramp is the percentage of its weight that the member gets for now, 1 to
-	// 99, because it starts slowly; 0 means all of it. Hash policies keep the
-	// member's place for its whole weight and skip it for the keys that are not
-	// its turn yet, so that only its own keys move while it ramps up.
+	// 99, because it starts slowly; 0 and anything else mean all of it. Hash
+	// policies keep the member's place for its whole weight and skip it for the
+	// keys that are not its turn yet, so that only its own keys move while it
+	// ramps up. A ramp holds a member back in favour of others: if none of them
+	// is usable, it is picked like any other.
 	Ramp int
 }
 

@@ -18,6 +18,9 @@ import (
 // deliberately not divided by a common divisor: the divisor changes when one
 // member leaves, and would move keys between all others.
 //
+// A member that ramps keeps its virtual nodes, and is skipped for the keys that
+// it does not accept yet (see accepts); its bound is that of its ramped weight.
+//
 // Locks: none. Build is called by one goroutine at a time and keeps the ring
 // for the next Build with the same IDs and weights; Pick reads immutable
 // memory, the counters of the members it looks at and, with bounded loads, one
@@ -63,6 +66,9 @@ func (p *consistentHash) Build(members []Member) Picker {
 	s := newSet(members)
 	if p.ring == nil || !p.ring.same(s.members) {
 		p.ring = newRing(s.members, p.replicas)
+	}
+	if lowest, _ := s.percents(); lowest < wholeWeight {
+		s.scale()
 	}
 	picker := &ringPicker{set: s, ring: p.ring, loadFactor: p.loadFactor}
 	if p.loadFactor > 0 {
@@ -113,8 +119,9 @@ func pointCounts(members []Member, replicas int) []int {
 	}
 }
 
-// Pick returns the owner of key or, if that is not usable or at its bound, the
-// next member on the ring that is. Expected O(1).
+// Pick returns the owner of key or, if that is not usable, does not accept the
+// key yet or is at its bound, the next member on the ring for which none of this
+// is so. Expected O(1).
 func (p *ringPicker) Pick(key uint64, tried *Tried) int {
 	if len(p.live) == 0 {
 		return -1
@@ -123,23 +130,35 @@ func (p *ringPicker) Pick(key uint64, tried *Tried) int {
 	if p.load != nil {
 		perWeight = p.loadFactor * float64(p.load.total(&p.set)+1) / float64(p.weight)
 	}
+	i := p.search(h, tried, perWeight, p.ramping)
+	if i < 0 && p.ramping {
+		i = p.search(h, tried, perWeight, false)
+	}
+	if i >= 0 || perWeight == 0 {
+		return i
+	}
+	// The bounds alone always leave room for one more request. Limits and tried
+	// members can take that room away; then a request is worth more than the bound.
+	return p.leastLoaded(h, tried, false)
+}
+
+// search is the next usable member below its bound from h on, of those that
+// accept h alone if ramps are to be heeded, or -1.
+func (p *ringPicker) search(h uint64, tried *Tried, perWeight float64, ramps bool) int {
 	j := p.seek(h)
 	for range min(maxWalk, len(p.points)) {
 		if j == len(p.points) {
 			j = 0
 		}
 		i := int(p.points[j].owner)
-		if p.usable(i, tried) && (perWeight == 0 || p.members[i].Backend.InFlight() < bound(perWeight, p.members[i].Weight)) {
+		m := &p.members[i]
+		if p.usable(i, tried) && (perWeight == 0 || m.Backend.InFlight() < bound(perWeight, m.Weight)) &&
+			(!ramps || m.accepts(h, p.hashes[i])) {
 			return i
 		}
 		j++
 	}
-	if i := p.rendezvous(h, p.hashes, tried, perWeight); i >= 0 || perWeight == 0 {
-		return i
-	}
-	// The bounds alone always leave room for one more request. Limits and tried
-	// members can take that room away; then a request is worth more than the bound.
-	return p.leastLoaded(h, tried)
+	return p.rendezvous(&p.identity, h, tried, perWeight, ramps)
 }
 
 // seek is the first point at or after h; len(points) means the first of all.

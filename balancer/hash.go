@@ -119,16 +119,18 @@ func (id *identity) before(a, b int32) bool {
 // hashing (Thaler and Ravishankar 1998; weights by exponential variates), in
 // O(n). It is how the hash policies end a search that met too many unusable
 // members: like their tables, it moves only the keys of a member that leaves.
-// With perWeight above 0, members at their bound (see bound) are passed over.
-func (s *set) rendezvous(h uint64, hashes []uint64, tried *Tried, perWeight float64) int {
+// With perWeight above 0, members at their bound (see bound) are passed over, with
+// ramps those that do not accept h. Weights are those of id: ramps must not move
+// keys here in a second way.
+func (s *set) rendezvous(id *identity, h uint64, tried *Tried, perWeight float64, ramps bool) int {
 	best, bestAt := -1, math.Inf(1)
 	for _, i := range s.live {
 		m := &s.members[i]
-		if !s.usable(int(i), tried) || perWeight > 0 && m.Backend.InFlight() >= bound(perWeight, m.Weight) {
+		if !s.usable(int(i), tried) || perWeight > 0 && m.Backend.InFlight() >= bound(perWeight, m.Weight) || ramps && !m.accepts(h, id.hashes[i]) {
 			continue
 		}
-		u := (float64(mix64(h^hashes[i])>>11) + 0.5) / (1 << 53)
-		if at := -math.Log(u) / float64(m.Weight); best < 0 || at < bestAt {
+		u := (float64(mix64(h^id.hashes[i])>>11) + 0.5) / (1 << 53)
+		if at := -math.Log(u) / float64(id.weights[i]); best < 0 || at < bestAt {
 			best, bestAt = int(i), at
 		}
 	}

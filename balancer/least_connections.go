@@ -3,7 +3,9 @@ package balancer
 import "math/bits"
 
 // Least connections, weighted: the member with the fewest requests in flight
-// per unit of weight. Members of equal load take turns by weight.
+// per unit of weight. Members of equal load take turns by weight. A member that
+// ramps is picked on its own turns only, which come by its ramped weight, so that
+// it gets no more than that however idle it is.
 //
 // Locks: none. Build is called by one goroutine at a time. Pick reads the
 // backends' counters one after the other, so that its answer is right for loads
@@ -30,7 +32,7 @@ type leastConnectionsPicker struct {
 
 // Build makes the schedule that breaks ties, at the cost of round robin's.
 func (p *leastConnections) Build(members []Member) Picker {
-	s := newSet(members)
+	s := newShares(members)
 	return &leastConnectionsPicker{set: s, slots: newSchedule(&s), cursors: &p.cursors}
 }
 
@@ -40,6 +42,9 @@ func (p *leastConnectionsPicker) Pick(_ uint64, tried *Tried) int {
 	if n == 0 {
 		return -1
 	}
+	if p.ramping {
+		return p.pickRamping(tried)
+	}
 	var turn uint64
 	for range idleDraws {
 		turn = p.cursors.next(tried)
@@ -48,18 +53,46 @@ func (p *leastConnectionsPicker) Pick(_ uint64, tried *Tried) int {
 			return i
 		}
 	}
-	return p.leastLoaded(turn*golden, tried)
+	return p.leastLoaded(turn*golden, tried, false)
 }
 
-// leastLoaded is the usable member with the lowest load per weight. r chooses
-// among equals by weight: multiples of golden make them take turns.
-func (s *set) leastLoaded(r uint64, tried *Tried) int {
+// pickRamping is Pick while a member ramps. It takes one turn, so that turns come
+// round as the schedule has them, and looks for an idle member at random.
+func (p *leastConnectionsPicker) pickRamping(tried *Tried) int {
+	n := uint64(len(p.slots))
+	turn := p.cursors.next(tried)
+	i := int(p.slots[turn%n])
+	onTurn := p.members[i].Ramp > 0 && p.usable(i, tried)
+	if onTurn && p.members[i].Backend.InFlight() == 0 {
+		return i
+	}
+	for k := uint64(0); k < idleDraws && !onTurn; k++ {
+		if p.steady(i, tried) && p.members[i].Backend.InFlight() == 0 {
+			return i
+		}
+		at, _ := bits.Mul64(mix64(turn*idleDraws+k), n)
+		i = int(p.slots[at])
+	}
+	best := p.leastLoaded(turn*golden, tried, true)
+	switch {
+	case best < 0:
+		return p.leastLoaded(turn*golden, tried, false)
+	case onTurn && !p.overloaded(i, best):
+		return i
+	}
+	return best
+}
+
+// leastLoaded is the usable member with the lowest load per weight, of the
+// steady ones alone if that is asked for. r chooses among equals by weight:
+// multiples of golden make them take turns.
+func (s *set) leastLoaded(r uint64, tried *Tried, steady bool) int {
 	best, ties := -1, 0
 	var bestLoad, bestWeight, tiedWeight int64
 	for _, i := range s.live {
 		m := &s.members[i]
 		load, weight := m.Backend.InFlight(), int64(m.Weight)
-		if best >= 0 && lighter(bestLoad, bestWeight, load, weight) || m.Limit > 0 && load >= m.Limit || tried.Has(int(i)) {
+		if best >= 0 && lighter(bestLoad, bestWeight, load, weight) || m.Limit > 0 && load >= m.Limit || tried.Has(int(i)) || steady && m.Ramp > 0 {
 			continue
 		}
 		if best < 0 || lighter(load, weight, bestLoad, bestWeight) {
@@ -76,7 +109,7 @@ func (s *set) leastLoaded(r uint64, tried *Tried) int {
 	for _, i := range s.live {
 		m := &s.members[i]
 		weight := int64(m.Weight)
-		if m.Backend.InFlight()*bestWeight != bestLoad*weight || !s.usable(int(i), tried) {
+		if m.Backend.InFlight()*bestWeight != bestLoad*weight || !s.usable(int(i), tried) || steady && m.Ramp > 0 {
 			continue
 		}
 		if rest < uint64(weight) {

@@ -1,6 +1,9 @@
 package balancer
 
-import "sync/atomic"
+import (
+	"math/bits"
+	"sync/atomic"
+)
 
 // Least time: the member with the lowest product of expected time to first byte
 // and requests in flight (the new one included) per unit of weight. The
@@ -8,7 +11,9 @@ import "sync/atomic"
 // every halfLife of silence, so that a backend that was slow once is asked again
 // instead of being shunned for ever (traefik#12306: 5 requests of 1,500), and
 // one that is new is asked at once, but with one request until it has answered.
-// See Backend.expectedWait.
+// See Backend.expectedWait. A member that ramps is picked on its own turns only,
+// which come by its ramped weight, so that it gets no more than that however fast
+// it is.
 //
 // Locks: none. Build is called by one goroutine at a time. Pick reads the
 // backends' counters one after the other and writes the time of the pick into
@@ -27,7 +32,7 @@ type leastTimePicker struct {
 
 // Build copies the members; all of least_time's state is in the backends.
 func (p *leastTime) Build(members []Member) Picker {
-	return &leastTimePicker{set: newSet(members), clock: p.clock, turn: &p.turn}
+	return &leastTimePicker{set: newShares(members), clock: p.clock, turn: &p.turn}
 }
 
 // Pick returns the member that is expected to answer first. Equals, which are
@@ -37,9 +42,25 @@ func (p *leastTimePicker) Pick(_ uint64, tried *Tried) int {
 	if n == 0 {
 		return -1
 	}
-	now := p.clock()
-	at := int((p.turn.Add(1) - 1) % uint64(n))
-	best, bestCost := -1, 0.0
+	now, turn := p.clock(), p.turn.Add(1)-1
+	var best int
+	if p.ramping {
+		best = p.pickRamping(now, turn, tried)
+	} else {
+		best, _ = p.leastCost(now, turn, tried, false)
+	}
+	if best >= 0 {
+		p.members[best].Backend.pickedAt.Store(now)
+	}
+	return best
+}
+
+// leastCost is the usable member with the lowest cost and that cost, -1 if there
+// is none; of the steady members alone if that is asked for.
+func (p *leastTimePicker) leastCost(now int64, turn uint64, tried *Tried, steady bool) (best int, bestCost float64) {
+	n := len(p.live)
+	at := int(turn % uint64(n))
+	best = -1
 	for range n {
 		i := int(p.live[at])
 		if at++; at == n {
@@ -48,13 +69,49 @@ func (p *leastTimePicker) Pick(_ uint64, tried *Tried) int {
 		m := &p.members[i]
 		inFlight := m.Backend.InFlight()
 		cost := m.Backend.expectedWait(now) * float64(inFlight+1) / float64(m.Weight)
-		if best >= 0 && cost >= bestCost || m.Limit > 0 && inFlight >= m.Limit || tried.Has(i) {
+		if best >= 0 && cost >= bestCost || m.Limit > 0 && inFlight >= m.Limit || tried.Has(i) || steady && m.Ramp > 0 {
 			continue
 		}
 		best, bestCost = i, cost
 	}
-	if best >= 0 {
-		p.members[best].Backend.pickedAt.Store(now)
+	return best, bestCost
+}
+
+// rampPatience is how many times the best steady member's cost a ramping one may
+// have on its own turn. Its turns bound what it gets already; without patience it
+// would lose most of them to whoever of its equals is the fastest at the moment.
+const rampPatience = 2
+
+// pickRamping is Pick while a member ramps, but for the time of the pick.
+func (p *leastTimePicker) pickRamping(now int64, turn uint64, tried *Tried) int {
+	best, bestCost := p.leastCost(now, turn, tried, true)
+	if best < 0 {
+		best, _ = p.leastCost(now, turn, tried, false)
+		return best
+	}
+	i := p.onTurn(turn * golden)
+	m := &p.members[i]
+	if m.Ramp == 0 || !p.usable(i, tried) {
+		return best
+	}
+	// A whole weight is the share divided by the percentage.
+	cost := m.Backend.expectedWait(now) * float64(m.Backend.InFlight()+1) / float64(m.Weight) * float64(m.Ramp) / float64(p.steadyAt)
+	if cost <= rampPatience*bestCost {
+		return i
 	}
 	return best
+}
+
+// onTurn is the live member at r, uniform, of the line of shares: multiples of
+// golden make members take turns.
+func (s *set) onTurn(r uint64) int {
+	rest, _ := bits.Mul64(r, uint64(s.weight))
+	for _, i := range s.live {
+		w := uint64(s.members[i].Weight)
+		if rest < w {
+			return int(i)
+		}
+		rest -= w
+	}
+	return int(s.live[len(s.live)-1]) // never: rest is below the sum.
 }

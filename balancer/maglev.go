@@ -9,7 +9,9 @@ import "math/bits"
 //
 // The table is made of the members with weight, Down or not. A key whose member
 // cannot be used looks up further entries that only this key determines: a dead
-// member's keys spread over all survivors by weight, and no other key moves.
+// member's keys spread over all survivors by weight, and no other key moves. A
+// member that ramps keeps its entries, and is passed over for the keys that it
+// does not accept yet (see accepts).
 //
 // Locks: none. Build is called by one goroutine at a time and keeps the table
 // for the next Build with the same IDs and weights; Pick reads immutable memory
@@ -45,6 +47,9 @@ func (p *maglev) Build(members []Member) Picker {
 	s := newSet(members)
 	if p.table == nil || !p.table.same(s.members) {
 		p.table = newMaglevTable(s.members, p.tableSize)
+	}
+	if lowest, _ := s.percents(); lowest < wholeWeight {
+		s.scale()
 	}
 	return &maglevPicker{set: s, maglevTable: p.table}
 }
@@ -135,20 +140,32 @@ func maglevTurns(t *maglevTable, size int) []point {
 	return sorted
 }
 
-// Pick returns the owner of key's entry or, if that is not usable, of the first
-// usable of the key's further entries. O(1), or O(members) after maxProbes
-// entries of unusable members.
+// Pick returns the owner of key's entry or, if that is not usable or does not
+// accept the key yet, of the first of the key's further entries that does. O(1),
+// or O(members) after maxProbes entries of members that cannot be used.
 func (p *maglevPicker) Pick(key uint64, tried *Tried) int {
 	if len(p.live) == 0 {
 		return -1
 	}
-	probe := mix64(key)
+	h := mix64(key)
+	i := p.search(h, tried, p.ramping)
+	if i < 0 && p.ramping {
+		i = p.search(h, tried, false)
+	}
+	return i
+}
+
+// search is the first usable member of the entries that h determines, of those
+// that accept h alone if ramps are to be heeded, or -1.
+func (p *maglevPicker) search(h uint64, tried *Tried, ramps bool) int {
+	probe := h
 	for range maxProbes {
 		entry, _ := bits.Mul64(probe, uint64(len(p.owners)))
-		if i := int(p.owners[entry]); p.usable(i, tried) {
+		i := int(p.owners[entry])
+		if p.usable(i, tried) && (!ramps || p.members[i].accepts(h, p.hashes[i])) {
 			return i
 		}
 		probe = mix64(probe)
 	}
-	return p.rendezvous(mix64(key), p.hashes, tried, 0)
+	return p.rendezvous(&p.identity, h, tried, 0, ramps)
 }

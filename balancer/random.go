@@ -1,6 +1,7 @@
 package balancer
 
-// Random, weighted: each pick is an independent draw by the alias method.
+// Random, weighted: each pick is an independent draw by the alias method. A
+// member that ramps is drawn by its ramped weight.
 //
 // Locks: none. Build is called by one goroutine at a time; Pick reads an
 // immutable table.
@@ -15,7 +16,7 @@ type randomPicker struct {
 
 // Build makes the alias table of the members that are not Down, in O(members).
 func (p *random) Build(members []Member) Picker {
-	s := newSet(members)
+	s := newShares(members)
 	return &randomPicker{set: s, table: newAliasTable(&s), random: p.random}
 }
 

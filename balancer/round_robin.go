@@ -2,7 +2,8 @@ package balancer
 
 // Round robin, smooth and weighted: members take turns by a schedule that is
 // precomputed in Build (see newSchedule) from the members that are not Down,
-// whose shares so go to the others in proportion.
+// whose shares so go to the others in proportion. A member that ramps has the
+// turns of its ramped weight.
 //
 // Locks: none. Build is called by one goroutine at a time. Pick takes a turn
 // from a cursor of the policy, one atomic addition, which old and new pickers
@@ -19,7 +20,7 @@ type roundRobinPicker struct {
 // Build makes the schedule: O(total of the reduced weights * log members),
 // bounded as newSchedule says.
 func (p *roundRobin) Build(members []Member) Picker {
-	s := newSet(members)
+	s := newShares(members)
 	return &roundRobinPicker{set: s, slots: newSchedule(&s), cursors: &p.cursors}
 }
 

@@ -9,16 +9,25 @@ type set struct {
 	members []Member
 	live    []int32 // indexes of the members with weight that are not Down.
 	weight  int64   // sum of the weights of live.
+	// ramping says that a live member has a Ramp and that the weights of the
+	// live members, and their sum, are shares (see scale).
+	ramping  bool
+	steadyAt int64 // percentage of the steady members, set by newShares.
 }
 
 // newSet copies members. Weights outside 0 to MaxWeight are clamped, so that no
-// arithmetic on them can overflow.
+// arithmetic on them can overflow, and a Ramp outside 1 to 99 becomes 0. It
+// leaves ramps to be applied: by newShares, or by the hash policies once they
+// have their table.
 func newSet(members []Member) set {
 	s := set{members: make([]Member, len(members)), live: make([]int32, 0, len(members))}
 	copy(s.members, members)
 	for i := range s.members {
 		m := &s.members[i]
 		m.Weight = min(max(m.Weight, 0), MaxWeight)
+		if m.Ramp < 0 || m.Ramp >= wholeWeight {
+			m.Ramp = 0
+		}
 		if m.Weight > 0 && !m.Down {
 			s.live = append(s.live, int32(i))
 			s.weight += int64(m.Weight)
