@@ -25,7 +25,9 @@ type Check struct {
 	gone    bool // stopped
 	resumed bool // put off once after a standstill
 
-	phase uint64 // where in the interval it is checked, of 2^64; set once
+	// Set once.
+	phase uint64        // where in the interval it is checked, of 2^64
+	early time.Duration // how much before it is due it may begin
 
 	telling sync.Mutex // held while a result is taken and Changed is called
 	stopped bool       // guarded by telling
@@ -41,6 +43,7 @@ func newCheck(s *Scheduler, t Target) *Check {
 	c := &Check{scheduler: s, target: t, index: -1}
 	c.ctx, c.cancel = context.WithCancel(s.ctx)
 	c.machine = NewMachine(t.Options.startState(), t.Options.Rise, t.Options.Fall)
+	c.early = min(together, t.Options.fast()/togetherPart)
 	c.since = time.Now()
 	if old := t.Continue; old != nil {
 		old.Stop()

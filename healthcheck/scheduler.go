@@ -20,6 +20,11 @@ const (
 	maxExec = 16
 	// defaultFast bounds the interval while a backend is changing, unless told.
 	defaultFast = time.Second
+	// together bounds how much sooner than due a check may begin, to begin with
+	// one that is due, and togetherPart which part of its interval that may be.
+	// Waking up costs more than a check.
+	together     = 20 * time.Millisecond
+	togetherPart = 100
 	// golden is the golden ratio's fraction of 2^64.
 	golden = 0x9E3779B97F4A7C15
 )
@@ -154,12 +159,13 @@ func (s *Scheduler) loop() {
 func (s *Scheduler) start() time.Duration {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	now := s.now()
+	now, any := s.now(), false
 	for len(s.queue) > 0 && !s.closed {
 		c := s.queue[0]
-		if c.due > now {
+		if c.due > now && (!any || c.due-now > c.early) {
 			return c.due - now
 		}
+		any = true
 		heap.Pop(&s.queue)
 		if now-c.due > standstill && !c.resumed {
 			c.resumed = true
@@ -211,7 +217,7 @@ func (s *Scheduler) again(c *Check, begun time.Duration, changing bool) {
 	if s.closed || c.gone {
 		return
 	}
-	s.enqueue(c, max(c.after(begun, changing), s.now()))
+	s.enqueue(c, max(c.after(max(begun, c.due), changing), s.now()))
 }
 
 // queue is a heap of checks, the one that is due first on top. Scheduler.mu
