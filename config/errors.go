@@ -87,9 +87,9 @@ func someOf(words []string) string {
 }
 
 // nearest returns the word that was probably meant by got: one that differs in
-// case or separators only or is the beginning of it, or else the closest by
-// edit distance when that is close enough to be a slip, or else our word for
-// that of another balancer. Empty when there is none.
+// case or separators only, or else our word for that of another balancer, or
+// else one that got is the beginning of, or the closest by edit distance when
+// that is close enough to be a slip. Empty when there is none.
 func nearest(got string, words []string) string {
 	const longest = 64 // bounds the work for hostile files
 	if got == "" || len(got) > longest {
@@ -97,8 +97,16 @@ func nearest(got string, words []string) string {
 	}
 	best, bestDist := "", max(1, len(got)/3)+1
 	folded := fold(got)
+	if i := slices.IndexFunc(words, func(w string) bool { return fold(w) == folded }); i >= 0 {
+		return words[i]
+	}
+	for _, w := range otherWords[folded] {
+		if slices.Contains(words, w) {
+			return w
+		}
+	}
 	for _, w := range words {
-		if f := fold(w); f == folded || len(got) > 3 && strings.HasPrefix(f, folded) {
+		if len(got) > 3 && strings.HasPrefix(fold(w), folded) {
 			return w
 		}
 		if len(w) > longest || len(w)-len(got) >= bestDist || len(got)-len(w) >= bestDist {
@@ -106,13 +114,6 @@ func nearest(got string, words []string) string {
 		}
 		if d := editDistance(strings.ToLower(got), strings.ToLower(w)); d < bestDist {
 			best, bestDist = w, d
-		}
-	}
-	if best == "" {
-		for _, w := range otherWords[fold(got)] {
-			if slices.Contains(words, w) {
-				return w
-			}
 		}
 	}
 	return best

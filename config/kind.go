@@ -162,7 +162,7 @@ func orTrue[V any](m mapping[V]) kind[*V] {
 			return inner(w, v, to)
 		}
 		on := false
-		if !boolean().read(w, v, &on) {
+		if !booleanOr(", or a mapping with "+someOf(m.names())).read(w, v, &on) {
 			return false
 		}
 		*to = nil

@@ -33,8 +33,11 @@ func enum(words []string) kind[string] {
 }
 
 // boolean is true or false.
-func boolean() kind[bool] {
-	return scalar("boolean", "true, false", func(s string) (bool, *wrong) {
+func boolean() kind[bool] { return booleanOr("") }
+
+// booleanOr is true or false in a place that takes something else as well.
+func booleanOr(other string) kind[bool] {
+	return scalar("boolean", "true, false"+other, func(s string) (bool, *wrong) {
 		switch s {
 		case "true":
 			return true, nil

@@ -134,6 +134,9 @@ func checkCheck(w *walker, s section, o *healthcheck.Options) {
 				w.failf(s.at[name], "belongs to an http check and contradicts %s; leave one of them out", probes[i])
 			}
 		}
+		if s.has("exec") && s.has("tls") && o.TLS != nil {
+			w.failf(s.at["tls"], "contradicts exec, which makes no connection; leave one of them out")
+		}
 	}
 	switch {
 	case !s.good("interval", "timeout"):

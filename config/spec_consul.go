@@ -166,8 +166,14 @@ func adminMapping() mapping[adminDraft] {
 func adminAddress() kind[string] {
 	return scalar("address", "127.0.0.1:port, [::1]:port, localhost:port or unix:/path", func(s string) (string, *wrong) {
 		got, bad := parseAddress(s, true)
-		if bad != nil || strings.HasPrefix(got, "unix:") {
-			return got, bad
+		if bad != nil {
+			if _, local := parseAddress(s, false); local != nil {
+				bad = local // guesses 127.0.0.1 where a listener may leave the host out
+			}
+			return "", bad
+		}
+		if strings.HasPrefix(got, "unix:") {
+			return got, nil
 		}
 		host, port, _ := net.SplitHostPort(got)
 		if !isLoopback(host) {

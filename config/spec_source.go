@@ -29,7 +29,9 @@ func sourceMapping() mapping[sourceDraft] {
 		},
 		check: func(w *walker, s section, d *sourceDraft) {
 			d.Line, d.at = s.line, s.value
-			s.oneOf(w, "consul", "dns", "file")
+			if len(s.at) > 0 || len(s.meant) == 0 { // else what is unknown is the one
+				s.oneOf(w, "consul", "dns", "file")
+			}
 		},
 	}
 }
