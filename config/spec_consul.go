@@ -34,7 +34,7 @@ func consulMapping() mapping[discovery.ConsulOptions] {
 			key("datacenter", anyText("the name of a datacenter", nil), func(o *discovery.ConsulOptions) *string { return &o.Datacenter },
 				"Which datacenter sources ask.").defaults("the agent's own"),
 			key("namespace", anyText("the name of a namespace", nil), func(o *discovery.ConsulOptions) *string { return &o.Namespace },
-				"Which namespace they ask (Consul Enterprise).").defaults("that of the token"),
+				"Which namespace they ask (Consul Enterprise).").defaults("the agent's own"),
 			key("partition", anyText("the name of a partition", nil), func(o *discovery.ConsulOptions) *string { return &o.Partition },
 				"Which admin partition they ask (Consul Enterprise).").defaults("the agent's own"),
 			key("tls", consulTLSMapping().kind(), func(o *discovery.ConsulOptions) *discovery.ConsulTLS { return &o.TLS },
