@@ -29,7 +29,7 @@ run: build ## Build, then run the demo on 127.0.0.1:8080
 	bin/steelyard demo
 
 .PHONY: test
-test: need lint node-deps build ## Lint, then run every test (what CI runs)
+test: need lint node-deps consul build ## Lint, then run every test (what CI runs)
 	@if [ -n "$$CI" ]; then tools/fuzz $(SMOKETIME); fi
 	@status=0; \
 	go test -race -timeout 8m $(UNIT) || status=1; \
@@ -42,7 +42,7 @@ unit: ## Run the unit tests alone, with the race detector
 	go test -race -timeout 8m $(UNIT)
 
 .PHONY: scenarios
-scenarios: need node-deps build ## Run the scenarios alone, against real Node.js processes
+scenarios: need node-deps consul build ## Run the scenarios alone, against real Node.js processes and a real Consul
 	STEELYARD_BIN=$(CURDIR)/bin/steelyard go test -count=1 -p 1 -timeout 12m $(SCENARIOS)
 
 .PHONY: lint
@@ -65,6 +65,10 @@ bench: build ## Measure CPU per request beside nginx (needs nginx, wrk, taskset)
 clean: ## Remove what was built and installed
 	rm -rf bin dist $(addsuffix /node_modules,$(NODE_DIRS))
 	go clean -testcache
+
+.PHONY: consul
+consul: ## Build a Consul agent for the tests, once for a machine (minutes)
+	@tools/consul/build >/dev/null
 
 # The two below make ready what the tests need; they do nothing when all is there.
 
