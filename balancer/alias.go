@@ -73,7 +73,7 @@ func (t aliasTable) drawUsable(s *set, random func() uint64, tried *Tried, excep
 // met none in maxDraws.
 func (t aliasTable) drawSteady(s *set, random func() uint64, tried *Tried, except int) int {
 	for range maxDraws {
-		if i := t.draw(random()); i != except && s.steady(i, tried) {
+		if i := t.draw(random()); i != except && s.members[i].Ramp == 0 && s.usable(i, tried) {
 			return i
 		}
 	}

@@ -130,22 +130,30 @@ func (p *ringPicker) Pick(key uint64, tried *Tried) int {
 	if p.load != nil {
 		perWeight = p.loadFactor * float64(p.load.total(&p.set)+1) / float64(p.weight)
 	}
-	i := p.search(h, tried, perWeight, p.ramping)
+	j := p.seek(h)
+	if !p.ramping && j < len(p.points) {
+		// Nearly always the owner is it, and the call is spared.
+		if i := int(p.points[j].owner); p.usable(i, tried) &&
+			(perWeight == 0 || p.members[i].Backend.InFlight() < bound(perWeight, p.members[i].Weight)) {
+			return i
+		}
+	}
+	i := p.search(j, h, tried, perWeight, p.ramping)
 	if i < 0 && p.ramping {
-		i = p.search(h, tried, perWeight, false)
+		i = p.search(j, h, tried, perWeight, false)
 	}
 	if i >= 0 || perWeight == 0 {
 		return i
 	}
 	// The bounds alone always leave room for one more request. Limits and tried
 	// members can take that room away; then a request is worth more than the bound.
-	return p.leastLoaded(h, tried, false)
+	return p.leastLoaded(p.live, h, tried)
 }
 
-// search is the next usable member below its bound from h on, of those that
-// accept h alone if ramps are to be heeded, or -1.
-func (p *ringPicker) search(h uint64, tried *Tried, perWeight float64, ramps bool) int {
-	j := p.seek(h)
+// search is the next usable member below its bound from point j on, which is
+// where h belongs; of those that accept h alone if ramps are to be heeded. It is
+// -1 if there is none.
+func (p *ringPicker) search(j int, h uint64, tried *Tried, perWeight float64, ramps bool) int {
 	for range min(maxWalk, len(p.points)) {
 		if j == len(p.points) {
 			j = 0

@@ -53,7 +53,7 @@ func (p *leastConnectionsPicker) Pick(_ uint64, tried *Tried) int {
 			return i
 		}
 	}
-	return p.leastLoaded(turn*golden, tried, false)
+	return p.leastLoaded(p.live, turn*golden, tried)
 }
 
 // pickRamping is Pick while a member ramps. It takes one turn, so that turns come
@@ -67,32 +67,32 @@ func (p *leastConnectionsPicker) pickRamping(tried *Tried) int {
 		return i
 	}
 	for k := uint64(0); k < idleDraws && !onTurn; k++ {
-		if p.steady(i, tried) && p.members[i].Backend.InFlight() == 0 {
+		if p.members[i].Ramp == 0 && p.usable(i, tried) && p.members[i].Backend.InFlight() == 0 {
 			return i
 		}
 		at, _ := bits.Mul64(mix64(turn*idleDraws+k), n)
 		i = int(p.slots[at])
 	}
-	best := p.leastLoaded(turn*golden, tried, true)
+	best := p.leastLoaded(p.steady, turn*golden, tried)
 	switch {
 	case best < 0:
-		return p.leastLoaded(turn*golden, tried, false)
+		return p.leastLoaded(p.live, turn*golden, tried)
 	case onTurn && !p.overloaded(i, best):
 		return i
 	}
 	return best
 }
 
-// leastLoaded is the usable member with the lowest load per weight, of the
-// steady ones alone if that is asked for. r chooses among equals by weight:
-// multiples of golden make them take turns.
-func (s *set) leastLoaded(r uint64, tried *Tried, steady bool) int {
+// leastLoaded is the usable member with the lowest load per weight of those that
+// among lists. r chooses among equals by weight: multiples of golden make them
+// take turns.
+func (s *set) leastLoaded(among []int32, r uint64, tried *Tried) int {
 	best, ties := -1, 0
 	var bestLoad, bestWeight, tiedWeight int64
-	for _, i := range s.live {
+	for _, i := range among {
 		m := &s.members[i]
 		load, weight := m.Backend.InFlight(), int64(m.Weight)
-		if best >= 0 && lighter(bestLoad, bestWeight, load, weight) || m.Limit > 0 && load >= m.Limit || tried.Has(int(i)) || steady && m.Ramp > 0 {
+		if best >= 0 && lighter(bestLoad, bestWeight, load, weight) || m.Limit > 0 && load >= m.Limit || tried.Has(int(i)) {
 			continue
 		}
 		if best < 0 || lighter(load, weight, bestLoad, bestWeight) {
@@ -106,10 +106,10 @@ func (s *set) leastLoaded(r uint64, tried *Tried, steady bool) int {
 		return best
 	}
 	rest, _ := bits.Mul64(r, uint64(tiedWeight))
-	for _, i := range s.live {
+	for _, i := range among {
 		m := &s.members[i]
 		weight := int64(m.Weight)
-		if m.Backend.InFlight()*bestWeight != bestLoad*weight || !s.usable(int(i), tried) || steady && m.Ramp > 0 {
+		if m.Backend.InFlight()*bestWeight != bestLoad*weight || !s.usable(int(i), tried) {
 			continue
 		}
 		if rest < uint64(weight) {

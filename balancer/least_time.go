@@ -38,8 +38,7 @@ func (p *leastTime) Build(members []Member) Picker {
 // Pick returns the member that is expected to answer first. Equals, which are
 // members that were never tried, are asked from a start that moves on.
 func (p *leastTimePicker) Pick(_ uint64, tried *Tried) int {
-	n := len(p.live)
-	if n == 0 {
+	if len(p.live) == 0 {
 		return -1
 	}
 	now, turn := p.clock(), p.turn.Add(1)-1
@@ -47,7 +46,7 @@ func (p *leastTimePicker) Pick(_ uint64, tried *Tried) int {
 	if p.ramping {
 		best = p.pickRamping(now, turn, tried)
 	} else {
-		best, _ = p.leastCost(now, turn, tried, false)
+		best, _ = p.leastCost(p.live, now, turn, tried)
 	}
 	if best >= 0 {
 		p.members[best].Backend.pickedAt.Store(now)
@@ -55,21 +54,21 @@ func (p *leastTimePicker) Pick(_ uint64, tried *Tried) int {
 	return best
 }
 
-// leastCost is the usable member with the lowest cost and that cost, -1 if there
-// is none; of the steady members alone if that is asked for.
-func (p *leastTimePicker) leastCost(now int64, turn uint64, tried *Tried, steady bool) (best int, bestCost float64) {
-	n := len(p.live)
+// leastCost is the usable member with the lowest cost of those that among lists,
+// and that cost; -1 if there is none.
+func (p *leastTimePicker) leastCost(among []int32, now int64, turn uint64, tried *Tried) (best int, bestCost float64) {
+	n := len(among)
 	at := int(turn % uint64(n))
 	best = -1
 	for range n {
-		i := int(p.live[at])
+		i := int(among[at])
 		if at++; at == n {
 			at = 0
 		}
 		m := &p.members[i]
 		inFlight := m.Backend.InFlight()
 		cost := m.Backend.expectedWait(now) * float64(inFlight+1) / float64(m.Weight)
-		if best >= 0 && cost >= bestCost || m.Limit > 0 && inFlight >= m.Limit || tried.Has(i) || steady && m.Ramp > 0 {
+		if best >= 0 && cost >= bestCost || m.Limit > 0 && inFlight >= m.Limit || tried.Has(i) {
 			continue
 		}
 		best, bestCost = i, cost
@@ -84,9 +83,9 @@ const rampPatience = 2
 
 // pickRamping is Pick while a member ramps, but for the time of the pick.
 func (p *leastTimePicker) pickRamping(now int64, turn uint64, tried *Tried) int {
-	best, bestCost := p.leastCost(now, turn, tried, true)
+	best, bestCost := p.leastCost(p.steady, now, turn, tried)
 	if best < 0 {
-		best, _ = p.leastCost(now, turn, tried, false)
+		best, _ = p.leastCost(p.live, now, turn, tried)
 		return best
 	}
 	i := p.onTurn(turn * golden)

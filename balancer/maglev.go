@@ -148,6 +148,13 @@ func (p *maglevPicker) Pick(key uint64, tried *Tried) int {
 		return -1
 	}
 	h := mix64(key)
+	if !p.ramping {
+		// Nearly always the first entry is it, and this is half the cost of a call.
+		entry, _ := bits.Mul64(h, uint64(len(p.owners)))
+		if i := int(p.owners[entry]); p.usable(i, tried) {
+			return i
+		}
+	}
 	i := p.search(h, tried, p.ramping)
 	if i < 0 && p.ramping {
 		i = p.search(h, tried, false)

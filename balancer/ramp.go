@@ -54,14 +54,12 @@ func newShares(members []Member) set {
 	for _, i := range s.live {
 		if m := &s.members[i]; m.percent() == highest {
 			m.Ramp = 0
+			if s.ramping {
+				s.steady = append(s.steady, i)
+			}
 		}
 	}
 	return s
-}
-
-// steady reports whether member i is usable and not held back by a ramp.
-func (s *set) steady(i int, tried *Tried) bool {
-	return s.members[i].Ramp == 0 && s.usable(i, tried)
 }
 
 // overloaded reports whether the ramping member i has more in flight per unit of

@@ -12,7 +12,8 @@ type set struct {
 	// ramping says that a live member has a Ramp and that the weights of the
 	// live members, and their sum, are shares (see scale).
 	ramping  bool
-	steadyAt int64 // percentage of the steady members, set by newShares.
+	steadyAt int64   // percentage of the steady members, set by newShares.
+	steady   []int32 // those of live, while others ramp, set by newShares.
 }
 
 // newSet copies members. Weights outside 0 to MaxWeight are clamped, so that no
