@@ -12,6 +12,9 @@ import (
 	"time"
 
 	"steelyard/config"
+	"steelyard/discovery"
+	"steelyard/healthcheck"
+	"steelyard/internal/admin"
 	"steelyard/internal/pool"
 	"steelyard/internal/proxy"
 )
@@ -20,24 +23,43 @@ import (
 type App struct {
 	cfg       *config.Config
 	proxy     *proxy.Proxy
+	checks    *healthcheck.Scheduler
+	consul    *discovery.Consul // nil when nothing asks for it
 	pools     []*pool.Pool
 	listeners []*proxy.Listener
+	admin     *admin.Server // nil without one
 	failed    chan error
 }
 
-// Start builds everything, then opens all listeners, then serves. On error
-// nothing is left running.
-func Start(cfg *config.Config) (*App, error) {
-	g, pools, err := build(cfg)
+// Start builds everything, then opens all listeners, waits for the pools to be
+// ready (clients that connect meanwhile wait too), then serves. On error nothing
+// is left running.
+func Start(cfg *config.Config) (a *App, err error) {
+	a = &App{cfg: cfg, checks: healthcheck.NewScheduler(), failed: make(chan error, len(cfg.Listeners))}
+	defer func() {
+		if err != nil {
+			a.release()
+		}
+	}()
+	if cfg.Consul != nil {
+		if a.consul, err = discovery.NewConsul(*cfg.Consul, slog.Default()); err != nil {
+			return nil, err
+		}
+	}
+	g, pools, err := build(cfg, a.checks, a.consul)
 	if err != nil {
 		return nil, err
 	}
-	a := &App{cfg: cfg, proxy: proxy.New(g), pools: pools, failed: make(chan error, len(cfg.Listeners))}
+	a.proxy, a.pools = proxy.New(g), pools
 	sockets, err := listen(cfg.Listeners)
 	if err != nil {
-		a.closePools()
 		return nil, err
 	}
+	if err = a.startAdmin(); err != nil {
+		closeAll(sockets)
+		return nil, err
+	}
+	a.awaitPools()
 	for i := range cfg.Listeners {
 		c := &cfg.Listeners[i]
 		l := a.proxy.NewListener(c.Name, sockets[i], limits(c))
@@ -51,24 +73,63 @@ func Start(cfg *config.Config) (*App, error) {
 	return a, nil
 }
 
+// awaitPools waits until requests may be let in; each pool bounds that itself.
+func (a *App) awaitPools() {
+	began := time.Now()
+	for _, p := range a.pools {
+		select {
+		case <-p.Ready():
+			continue
+		case <-time.After(250 * time.Millisecond):
+			slog.Info("waiting for the first checks and the sources", "pool", p.Name())
+		}
+		<-p.Ready()
+	}
+	for _, p := range a.pools {
+		if why := p.Snapshot().Why(); why != "" {
+			slog.Warn("pool starts without a healthy backend", "pool", p.Name(), "because", why, "waited", time.Since(began).Round(time.Millisecond))
+		}
+	}
+}
+
 // listen opens all sockets or none.
 func listen(listeners []config.Listener) ([]net.Listener, error) {
 	var sockets []net.Listener
 	for _, c := range listeners {
 		ln, err := proxy.Listen(c.Address)
 		if err != nil {
-			for _, s := range sockets {
-				_ = s.Close()
-			}
-			return nil, explainListen(c, err)
+			closeAll(sockets)
+			return nil, explainListen("listener "+c.Name, c.Address, err)
 		}
 		sockets = append(sockets, ln)
 	}
 	return sockets, nil
 }
 
+func closeAll(sockets []net.Listener) {
+	for _, s := range sockets {
+		_ = s.Close()
+	}
+}
+
+// startAdmin opens the admin API if the configuration has one. It is there
+// before the pools are ready, so that it can be seen what they wait for.
+func (a *App) startAdmin() error {
+	if a.cfg.Admin == nil {
+		return nil
+	}
+	ln, err := proxy.Listen(a.cfg.Admin.Address)
+	if err != nil {
+		return explainListen("admin", a.cfg.Admin.Address, err)
+	}
+	slog.Info("admin API", "address", a.cfg.Admin.Address)
+	a.admin = admin.New(a.pools)
+	a.admin.Serve(ln)
+	return nil
+}
+
 // explainListen says what to do about a socket that cannot be opened.
-func explainListen(c config.Listener, err error) error {
+func explainListen(who, address string, err error) error {
 	cure := ""
 	switch {
 	case errors.Is(err, syscall.EADDRINUSE):
@@ -82,9 +143,9 @@ func explainListen(c config.Listener, err error) error {
 	case errors.Is(err, syscall.EADDRNOTAVAIL):
 		cure = "this machine has no such address"
 	default:
-		return fmt.Errorf("listener %s: cannot listen on %s: %w", c.Name, c.Address, err)
+		return fmt.Errorf("%s: cannot listen on %s: %w", who, address, err)
 	}
-	return fmt.Errorf("listener %s: cannot listen on %s: %s (%w)", c.Name, c.Address, cure, err)
+	return fmt.Errorf("%s: cannot listen on %s: %s (%w)", who, address, cure, err)
 }
 
 func limits(c *config.Listener) proxy.Limits {
@@ -119,7 +180,7 @@ func (a *App) Stop() {
 	for range a.listeners {
 		n += <-cut
 	}
-	a.closePools()
+	a.release()
 	if n > 0 {
 		slog.Warn("stopped; connections had to be cut", "connections", n, "shutdown_timeout", a.cfg.ShutdownTimeout)
 	}
@@ -142,8 +203,16 @@ func (a *App) summarise(took time.Duration) {
 	slog.Info("stopped", "took", took.Round(time.Millisecond))
 }
 
-func (a *App) closePools() {
+// release ends everything but the listeners.
+func (a *App) release() {
+	if a.admin != nil {
+		a.admin.Close()
+	}
 	for _, p := range a.pools {
 		p.Close()
+	}
+	a.checks.Close()
+	if a.consul != nil {
+		a.consul.Close()
 	}
 }

@@ -6,6 +6,8 @@ import (
 	"strconv"
 
 	"steelyard/config"
+	"steelyard/discovery"
+	"steelyard/healthcheck"
 	"steelyard/internal/pool"
 	"steelyard/internal/proxy"
 	"steelyard/internal/rewrite"
@@ -16,14 +18,16 @@ import (
 // builder turns a configuration into a generation and the pools it needs.
 type builder struct {
 	cfg     *config.Config
+	checks  *healthcheck.Scheduler
+	consul  *discovery.Consul // nil when nothing asks for it
 	pools   map[string]*pool.Pool
 	targets map[string]*proxy.Target
 }
 
 // build makes everything of cfg, or nothing: on error the pools that were
 // started have been closed.
-func build(cfg *config.Config) (g *proxy.Generation, pools []*pool.Pool, err error) {
-	b := &builder{cfg: cfg, pools: map[string]*pool.Pool{}, targets: map[string]*proxy.Target{}}
+func build(cfg *config.Config, checks *healthcheck.Scheduler, consul *discovery.Consul) (g *proxy.Generation, pools []*pool.Pool, err error) {
+	b := &builder{cfg: cfg, checks: checks, consul: consul, pools: map[string]*pool.Pool{}, targets: map[string]*proxy.Target{}}
 	defer func() {
 		if err != nil {
 			for _, p := range pools {
@@ -43,7 +47,12 @@ func build(cfg *config.Config) (g *proxy.Generation, pools []*pool.Pool, err err
 }
 
 func (b *builder) pool(c *config.Pool) (*pool.Pool, error) {
-	p, err := pool.New(c.Name, poolOptions(c))
+	o := b.poolOptions(c)
+	var err error
+	if o.Sources, err = b.sources(c); err != nil {
+		return nil, fmt.Errorf("pool %s: %w", c.Name, err)
+	}
+	p, err := pool.New(c.Name, o)
 	if err != nil {
 		return nil, err
 	}
@@ -59,7 +68,7 @@ func (b *builder) pool(c *config.Pool) (*pool.Pool, error) {
 }
 
 // poolOptions is what the pool has to know of its configuration.
-func poolOptions(c *config.Pool) pool.Options {
+func (b *builder) poolOptions(c *config.Pool) pool.Options {
 	o := pool.Options{
 		Policy:       c.Policy,
 		Transport:    c.Transport,
@@ -67,6 +76,14 @@ func poolOptions(c *config.Pool) pool.Options {
 		Queue:        c.Queue.Size,
 		QueueTimeout: c.Queue.Timeout,
 		RetryBudget:  c.Retry.Budget,
+
+		MaxConnections: c.MaxConnections,
+		Check:          c.Check,
+		Outlier:        c.Outlier,
+		SlowStart:      c.SlowStart,
+		DrainTimeout:   c.DrainTimeout,
+		Reject:         c.WhenAllUnhealthy == "reject",
+		Checks:         b.checks,
 	}
 	for _, be := range c.Backends {
 		limit := be.MaxConnections

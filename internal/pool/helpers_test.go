@@ -56,11 +56,34 @@ func apply(t testing.TB, p *Pool, o Options) {
 // written waits until the writer has done everything asked of it before.
 func written(t testing.TB, p *Pool) {
 	t.Helper()
-	for range 2 { // the second goes in when what the first drained is published
-		done := make(chan struct{})
-		p.commands <- func(*writer) { close(done) }
-		<-done
+	err := p.command(func(w *writer) error {
+		w.publish()
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
+}
+
+// state is what the pool makes of a backend; "" if it does not have it.
+func state(t testing.TB, p *Pool, address string) string {
+	t.Helper()
+	return statusOf(t, p, address).State
+}
+
+// statusOf is the status of a backend; empty if the pool does not have it.
+func statusOf(t testing.TB, p *Pool, address string) BackendStatus {
+	t.Helper()
+	s, err := p.Status()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, b := range s.Backends {
+		if b.Address == address {
+			return b
+		}
+	}
+	return BackendStatus{}
 }
 
 // index finds a backend in the snapshot, -1 if it is not there.

@@ -25,6 +25,11 @@ func inBubble(t *testing.T, o Options, f func(t *testing.T, p *Pool)) {
 	})
 }
 
+// isHeld reports whether a backend is left alone because dials to it failed.
+func isHeld(t *testing.T, p *Pool, address string) bool {
+	return state(t, p, address) == "unreachable"
+}
+
 // TestHoldOff: a backend that cannot be connected to is left alone, each time
 // twice as long, up to 8 s; one that can again starts over.
 func TestHoldOff(t *testing.T) {
@@ -34,20 +39,19 @@ func TestHoldOff(t *testing.T) {
 			hold *= time.Millisecond
 			p.ConnectFailed(e)
 			settle()
-			if got := picked(p.Snapshot(), 10); got["b1"] != 0 || got["none"] != 0 || !e.Held() {
+			if got := picked(p.Snapshot(), 10); got["b1"] != 0 || got["none"] != 0 || !isHeld(t, p, "b1") {
 				t.Fatalf("picked %v while b1 is held off", got)
 			}
 			time.Sleep(hold - time.Millisecond)
 			settle()
-			if !e.Held() {
+			if !isHeld(t, p, "b1") {
 				t.Fatalf("held for less than %v", hold)
 			}
 			p.ConnectFailed(e) // late failures do not prolong it
-			p.post(func(w *writer) { w.holdOff(e) })
 			settle()
 			time.Sleep(2*sweepEvery + time.Millisecond)
 			settle()
-			if got := picked(p.Snapshot(), 9); got["b1"] != 3 || e.Held() {
+			if got := picked(p.Snapshot(), 9); got["b1"] != 3 || isHeld(t, p, "b1") {
 				t.Fatalf("picked %v after %v", got, hold)
 			}
 		}
@@ -57,7 +61,7 @@ func TestHoldOff(t *testing.T) {
 		settle()
 		time.Sleep(holdFirst + 2*sweepEvery)
 		settle()
-		if e.Held() {
+		if isHeld(t, p, "b1") {
 			t.Error("a backend that had recovered does not start over")
 		}
 	})
@@ -75,12 +79,12 @@ func TestRecovery(t *testing.T) {
 		}
 		p.ConnectFailed(e)
 		settle()
-		if p.Snapshot() == s || !e.Held() {
+		if p.Snapshot() == s || !isHeld(t, p, "b0") {
 			t.Fatal("not held")
 		}
 		p.Connected(e)
 		settle()
-		if got := picked(p.Snapshot(), 4); e.Held() || got["b0"] != 2 {
+		if got := picked(p.Snapshot(), 4); isHeld(t, p, "b0") || got["b0"] != 2 {
 			t.Errorf("picked %v after the recovery", got)
 		}
 	})
@@ -126,7 +130,7 @@ func TestHoldOffOfRemovedBackend(t *testing.T) {
 		if p.Snapshot() != s {
 			t.Error("a snapshot is made in vain")
 		}
-		if got := picked(p.Snapshot(), 4); got["b1"] != 2 || endpoint(t, p, "b1").Held() {
+		if got := picked(p.Snapshot(), 4); got["b1"] != 2 || isHeld(t, p, "b1") {
 			t.Errorf("picked %v", got)
 		}
 	})
@@ -137,13 +141,13 @@ func TestFailuresTogether(t *testing.T) {
 	inBubble(t, options(3), func(t *testing.T, p *Pool) {
 		s := p.Snapshot()
 		busy := make(chan struct{})
-		p.post(func(*writer) { <-busy })
+		p.commands <- func(*writer) { <-busy }
 		p.ConnectFailed(endpoint(t, p, "b0"))
-		p.post(func(*writer) {
+		p.commands <- func(*writer) {
 			if p.Snapshot() != s {
 				t.Error("a snapshot for each failure")
 			}
-		})
+		}
 		p.ConnectFailed(endpoint(t, p, "b1"))
 		close(busy)
 		settle()

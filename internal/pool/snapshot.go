@@ -1,45 +1,45 @@
 package pool
 
 import (
-	"sync/atomic"
-	"time"
+	"slices"
 
 	"steelyard/balancer"
-	"steelyard/internal/transport"
 )
-
-// Endpoint is one backend of a pool with its runtime state.
-type Endpoint struct {
-	Address string
-	Backend *balancer.Backend
-	Conns   *transport.Endpoint
-
-	failing atomic.Bool // the last dial failed
-	held    atomic.Bool // written by the writer alone
-
-	// of the writer
-	hold      time.Duration
-	heldUntil time.Time
-}
-
-// Held reports whether the backend is left alone because dials to it failed.
-func (e *Endpoint) Held() bool { return e.held.Load() }
 
 // Snapshot is one immutable membership. Backends are known by their index.
 type Snapshot struct {
 	roster
 	members []balancer.Member
+	keeps   []bool // by index: bound clients may stay
 	primary balancer.Picker
 	backup  balancer.Picker // nil without backups
+
+	// FailOpen says that no backend is healthy and that all are used.
+	FailOpen bool
+	why      string
+}
+
+// Why says why no backend can be picked at all; "" if one can. It names
+// addresses, so it is for the operator alone.
+func (s *Snapshot) Why() string { return s.why }
+
+// same reports whether s would not make a difference to o.
+func (o *Snapshot) same(s *Snapshot) bool {
+	return o.serial == s.serial && o.FailOpen == s.FailOpen && o.why == s.why &&
+		slices.Equal(o.members, s.members) && slices.Equal(o.keeps, s.keeps)
 }
 
 // roster is the part of a snapshot that only new options change; snapshots
 // between them share it.
 type roster struct {
-	Endpoints []*Endpoint // primaries, then backups
+	// Endpoints are primaries, then backups, then those that have left and keep
+	// the clients that are bound to them.
+	Endpoints []*Endpoint
+	serial    uint64 // tells rosters of one pool apart
 	// Timed says that the policy wants to know the time to first byte.
 	Timed     bool
 	primaries int
+	pickable  int // how many are not gone
 	ids       []string
 	bindings  []uint64
 	byID      map[string]int
@@ -147,10 +147,11 @@ const (
 )
 
 // Bound reports whether a bound client can be served by backend i: yes also at
-// weight 0, which keeps the clients a backend has while it gets no new ones.
+// weight 0 and while it is drained, which keep the clients a backend has while
+// it gets no new ones.
 func (s *Snapshot) Bound(i int, t *Tried) Bound {
 	switch {
-	case i < 0 || s.members[i].Down || t.has(s, i):
+	case i < 0 || !s.keeps[i] || t.has(s, i):
 		return BoundGone
 	case s.atLimit(i):
 		return BoundFull

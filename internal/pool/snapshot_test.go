@@ -124,6 +124,15 @@ func TestStickyIDs(t *testing.T) {
 	apply(t, p, o)
 	s = p.Snapshot()
 	i := index(s, "b1")
+	if gone := s.ByID([]byte(sticky.ID("s", "web", "b0"))); s.Bound(gone, &Tried{}) != BoundOK {
+		t.Error("a backend that has left does not keep its clients while it drains")
+	}
+	o.DrainTimeout = time.Nanosecond
+	apply(t, p, options(3))
+	apply(t, p, o)
+	eventually(t, "the drain is over", func() bool { return len(p.Snapshot().Endpoints) == 3 })
+	s = p.Snapshot()
+	i = index(s, "b1")
 	if s.ByID([]byte(id)) != i || s.ByBinding(binding) != i || s.ID(i) != id || s.Binding(i) != binding {
 		t.Error("id or binding has changed with the membership")
 	}

@@ -13,6 +13,12 @@ type Stats struct {
 	Retries  atomic.Int64
 	// RetriesDenied counts retries that the budget did not allow.
 	RetriesDenied atomic.Int64
+	// Ejections counts backends taken out by what traffic saw.
+	Ejections atomic.Int64
+	// FailOpens counts how often no backend was healthy and all were used,
+	// FailOpenRequests the requests of those times.
+	FailOpens        atomic.Int64
+	FailOpenRequests atomic.Int64
 }
 
 // The retry budget looks at the last two slots of this length.

@@ -1,68 +1,112 @@
 package pool
 
 import (
+	"context"
 	"fmt"
-	"hash/maphash"
-	"slices"
+	"log/slog"
+	"reflect"
 	"time"
 
 	"steelyard/balancer"
+	"steelyard/healthcheck"
+	"steelyard/internal/outlier"
 	"steelyard/internal/sticky"
-	"steelyard/internal/transport"
-)
-
-// How long a backend that cannot be connected to is left alone: the first time
-// and at most.
-const (
-	holdFirst = 250 * time.Millisecond
-	holdMost  = 8 * time.Second
 )
 
 // writer is the only one who changes a pool. All its state belongs to the
 // goroutine of run, and to New before that runs.
 type writer struct {
-	pool      *Pool
-	opts      Options
-	policy    balancer.Policy
-	backup    balancer.Policy
+	pool   *Pool
+	log    *slog.Logger
+	opts   Options
+	policy balancer.Policy
+	backup balancer.Policy
+	probe  healthcheck.Probe // of opts.Check
+
 	endpoints map[string]*Endpoint // by address, all that are in use
-	roster    roster               // of opts
-	members   []balancer.Member    // of opts, in the order of the roster
-	stale     bool                 // what is published is not what the writer knows
-	ticks     int
+	operated  map[string]operated  // by address, what the operator has said; outlives members
+	feeds     []*feed              // of opts.Sources, in their order
+	ctx       context.Context      // ends with the writer
+	cancel    context.CancelFunc
+
+	began      time.Time
+	usableAt   time.Time // when the first backend could be used; zero: none yet
+	isReady    bool
+	failOpen   time.Time // since when all are used because none is healthy; zero: no
+	roster     roster
+	rosters    uint64            // made so far
+	members    []balancer.Member // of the roster, as if all were healthy
+	moved      bool              // who is in the roster, or its order, has to be found anew
+	stale      bool              // something that verdicts depend on may have changed
+	nextLook   time.Time         // not before, so that looking is never all the writer does
+	ticks      int
+	membersLog membersChange
+}
+
+func newWriter(p *Pool) *writer {
+	w := &writer{
+		pool:      p,
+		endpoints: map[string]*Endpoint{},
+		operated:  map[string]operated{},
+		began:     time.Now(),
+	}
+	w.ctx, w.cancel = context.WithCancel(context.Background())
+	return w
 }
 
 func (w *writer) run() {
 	p := w.pool
 	defer p.stopped.Done()
+	defer w.release()
 	ticker := time.NewTicker(sweepEvery)
 	defer ticker.Stop()
+	late := time.NewTimer(time.Hour)
+	defer late.Stop()
 	for {
 		select {
 		case <-p.done:
 			return
 		case f := <-p.commands:
 			f(w)
-			w.drain()
+			w.drainCommands()
+		case <-p.wake:
+			w.stale = true
 		case <-ticker.C:
 			w.tick(time.Now())
+		case <-late.C:
 		}
-		if w.stale {
-			w.publish()
+		if !w.stale && !w.moved {
+			continue
 		}
+		if wait := time.Until(w.nextLook); wait > 0 {
+			late.Reset(wait)
+			continue
+		}
+		w.publish()
 	}
 }
 
-// drain takes the commands that are there, so that many backends failing at
-// once cost one snapshot and not one each.
-func (w *writer) drain() {
+// drainCommands takes the commands that are there, so that many changes at once
+// cost one snapshot and not one each.
+func (w *writer) drainCommands() {
 	for {
 		select {
 		case f := <-w.pool.commands:
 			f(w)
+		case <-w.pool.wake:
+			w.stale = true
 		default:
 			return
 		}
+	}
+}
+
+// release stops what the writer has started.
+func (w *writer) release() {
+	w.cancel()
+	for _, e := range w.endpoints {
+		e.checked.stop()
+		e.Conns.Close()
 	}
 }
 
@@ -70,10 +114,17 @@ func (w *writer) drain() {
 func (w *writer) tick(now time.Time) {
 	for _, e := range w.endpoints {
 		e.Conns.Sweep()
-		if e.held.Load() && now.After(e.heldUntil) {
-			e.held.Store(false)
+		if e.timed() {
 			w.stale = true
 		}
+	}
+	for _, f := range w.feeds {
+		if f.guard.Tick(now) {
+			w.moved = true
+		}
+	}
+	if w.ejectsBySteps() || !w.isReady {
+		w.stale = true
 	}
 	if w.ticks++; time.Duration(w.ticks)*sweepEvery >= budgetSlot {
 		w.ticks = 0
@@ -83,12 +134,8 @@ func (w *writer) tick(now time.Time) {
 
 // apply takes new options over; on error nothing has changed.
 func (w *writer) apply(o Options) error {
-	named := make(map[string]bool, len(o.Backends))
-	for _, b := range o.Backends {
-		if named[b.Address] {
-			return fmt.Errorf("backend %s is named twice", b.Address)
-		}
-		named[b.Address] = true
+	if err := distinct(o.Backends); err != nil {
+		return err
 	}
 	policy, backup := w.policy, w.backup
 	if policy == nil || o.Policy != w.opts.Policy {
@@ -100,13 +147,52 @@ func (w *writer) apply(o Options) error {
 			return err
 		}
 	}
-	w.policy, w.backup, w.opts = policy, backup, o
+	probe, recheck := w.probe, !reflect.DeepEqual(o.Check, w.opts.Check)
+	if recheck {
+		probe = nil
+		if o.Check != nil {
+			var err error
+			if probe, err = healthcheck.NewProbe(*o.Check); err != nil {
+				return fmt.Errorf("check: %w", err)
+			}
+		}
+	}
+	if o.Outlier == (outlier.Options{}) {
+		o.Outlier.Off = true
+	}
+	if o.Log == nil {
+		o.Log = slog.Default()
+	}
+	w.policy, w.backup, w.probe = policy, backup, probe
+	secret := cookieSecret(w.opts.Sticky) != cookieSecret(o.Sticky)
+	w.opts, w.log = o, o.Log.With("pool", w.pool.name)
 	w.pool.budget.share.Store(int64(o.RetryBudget * budgetScale))
 	w.pool.queue.configure(o.Queue, o.QueueTimeout)
+	w.pool.outlier.Store(&o.Outlier)
 	w.applySticky(o.Sticky)
-	w.applyBackends(o, named)
-	w.enrol()
+	w.applySources(o.Sources)
+	for _, e := range w.endpoints {
+		e.Conns.SetOptions(o.Transport)
+		if recheck {
+			w.check(e)
+		}
+		if secret {
+			e.id = ""
+		}
+	}
+	w.moved = true
 	w.publish()
+	return nil
+}
+
+func distinct(backends []BackendOptions) error {
+	named := make(map[string]bool, len(backends))
+	for _, b := range backends {
+		if named[b.Address] {
+			return fmt.Errorf("backend %s is named twice", b.Address)
+		}
+		named[b.Address] = true
+	}
 	return nil
 }
 
@@ -129,107 +215,9 @@ func (w *writer) applySticky(o *sticky.Options) {
 	}
 }
 
-// applyBackends makes endpoints for new addresses and lets go of those that
-// are no longer named. Requests in flight on them end in their own time.
-func (w *writer) applyBackends(o Options, named map[string]bool) {
-	for _, b := range o.Backends {
-		if e, ok := w.endpoints[b.Address]; ok {
-			e.Conns.SetOptions(o.Transport)
-			continue
-		}
-		w.endpoints[b.Address] = &Endpoint{
-			Address: b.Address,
-			Backend: balancer.NewBackend(b.Address, b.Address),
-			Conns:   transport.NewEndpoint(b.Address, o.Transport),
-		}
+func cookieSecret(o *sticky.Options) string {
+	if o != nil && o.Cookie != nil {
+		return o.Cookie.Secret
 	}
-	for address, e := range w.endpoints {
-		if !named[address] {
-			e.Conns.Close()
-			delete(w.endpoints, address)
-		}
-	}
-}
-
-// enrol makes the roster and the members of the options.
-func (w *writer) enrol() {
-	o := &w.opts
-	n := len(o.Backends)
-	r := roster{
-		Timed:     o.Policy.Policy == "least_time",
-		Endpoints: make([]*Endpoint, 0, n),
-		ids:       make([]string, 0, n),
-		bindings:  make([]uint64, 0, n),
-		byID:      make(map[string]int, n),
-		byBinding: make(map[uint64]int, n),
-	}
-	secret := ""
-	if o.Sticky != nil && o.Sticky.Cookie != nil {
-		secret = o.Sticky.Cookie.Secret
-	}
-	w.members = make([]balancer.Member, 0, n)
-	for _, backup := range []bool{false, true} {
-		for _, b := range o.Backends {
-			if b.Backup != backup {
-				continue
-			}
-			e, i := w.endpoints[b.Address], len(r.Endpoints)
-			id, binding := sticky.ID(secret, w.pool.name, e.Address), maphash.String(bindingSeed, e.Address)
-			r.Endpoints, r.ids, r.bindings = append(r.Endpoints, e), append(r.ids, id), append(r.bindings, binding)
-			r.byID[id], r.byBinding[binding] = i, i
-			w.members = append(w.members, balancer.Member{Backend: e.Backend, Weight: b.Weight, Limit: int64(b.MaxConnections)})
-		}
-		if !backup {
-			r.primaries = len(r.Endpoints)
-		}
-	}
-	w.roster = r
-}
-
-// publish builds the snapshot of what the writer knows now.
-func (w *writer) publish() {
-	s := &Snapshot{roster: w.roster, members: slices.Clone(w.members)}
-	failOpen := w.allHeld()
-	for i, e := range s.Endpoints {
-		s.members[i].Down = e.held.Load() && !failOpen
-	}
-	s.primary = w.policy.Build(s.members[:s.primaries:s.primaries])
-	if s.primaries < len(s.members) {
-		s.backup = w.backup.Build(s.members[s.primaries:])
-	}
-	w.stale = false
-	w.pool.snap.Store(s)
-	w.pool.queue.wakeAll()
-}
-
-// bindingSeed makes the table's values of this process; they never leave it.
-var bindingSeed = maphash.MakeSeed()
-
-// allHeld reports that no backend with a weight is left: then it is better to
-// try than to refuse (fail open).
-func (w *writer) allHeld() bool {
-	for i, e := range w.roster.Endpoints {
-		if w.members[i].Weight > 0 && !e.held.Load() {
-			return false
-		}
-	}
-	return true
-}
-
-// holdOff takes a backend out after a failed dial, each time for longer.
-func (w *writer) holdOff(e *Endpoint) {
-	if e.held.Load() || w.endpoints[e.Address] != e {
-		return
-	}
-	e.hold = min(max(2*e.hold, holdFirst), holdMost)
-	e.heldUntil = time.Now().Add(e.hold)
-	e.held.Store(true)
-	w.stale = true
-}
-
-func (w *writer) recovered(e *Endpoint) {
-	e.hold = 0
-	if e.held.Swap(false) {
-		w.stale = true
-	}
+	return ""
 }

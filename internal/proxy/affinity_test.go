@@ -107,6 +107,10 @@ func TestSticky(t *testing.T) {
 				}
 			}
 			apply(func(o *pool.Options) { o.Backends = append(o.Backends[:bound], o.Backends[bound+1:]...) })
+			stays("gone and draining")
+			apply(func(o *pool.Options) { o.DrainTimeout = time.Nanosecond; o.Backends = restored(addrs) })
+			apply(func(o *pool.Options) { o.Backends = append(o.Backends[:bound], o.Backends[bound+1:]...) })
+			waitFor(t, "the drain is over", func() bool { return len(f.pool.Snapshot().Endpoints) == 2 })
 			_, second := c.get(t)
 			if second == first {
 				t.Fatal("the backend is gone")
@@ -115,6 +119,14 @@ func TestSticky(t *testing.T) {
 			stays("bound again")
 		})
 	}
+}
+
+// restored are the backends at addrs with weight 1.
+func restored(addrs []string) (all []pool.BackendOptions) {
+	for _, a := range addrs {
+		all = append(all, pool.BackendOptions{Address: a, Weight: 1})
+	}
+	return all
 }
 
 // TestStickyClientsAreApart: each client is bound by itself.
@@ -295,6 +307,7 @@ func TestBindingAfterQueue(t *testing.T) {
 			zero, one, two := newStation(t, ok("zero"), waits, ok("zero")), newStation(t, ok("one"), waits, ok("one")), newStation(t, ok("two"))
 			f, apply := stickyFixture(t, []string{zero.addr, one.addr}, &b.options, func(o *pool.Options) {
 				o.Backends[0].MaxConnections, o.Backends[1].MaxConnections, o.Queue, o.QueueTimeout = 1, 1, 9, patience
+				o.DrainTimeout = time.Nanosecond
 				o.Backends[0].Weight = 0
 			})
 			c := &client{f: f, fields: b.fields}

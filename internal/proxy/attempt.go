@@ -24,6 +24,7 @@ const (
 var (
 	errResponseTimeout = errors.New("no response in time")
 	errUpload          = errors.New("the request body could not be read")
+	errDrained         = errors.New("the backend was drained")
 )
 
 // attempt sends the request to one backend and streams its response back. A
@@ -37,6 +38,7 @@ func (x *exchange) attempt(ep *pool.Endpoint) *failure {
 		f = x.readHead()
 	}
 	if f == nil {
+		x.target.Pool.Answered(ep, x.resp.Status)
 		f = x.retryStatus()
 	}
 	if f == nil {
@@ -49,12 +51,27 @@ func (x *exchange) attempt(ep *pool.Endpoint) *failure {
 		f = uf
 	}
 	stale := x.conn != nil && x.conn.Reused() && (f.class == classStale || f.class == classUnsent)
+	if f.blames() && !stale {
+		x.target.Pool.Failed(ep)
+	}
 	if x.conn != nil {
 		x.conn.Close()
 		x.conn = nil
 	}
 	x.markTried(f, stale)
 	return f
+}
+
+// blames reports whether a failure speaks against its backend. Failed dials and
+// statuses have been counted where they were seen.
+func (f *failure) blames() bool {
+	switch f.cause {
+	case CauseReset, CauseResponseTimeout:
+		return true
+	case CauseBadResponse:
+		return !f.granted
+	}
+	return false
 }
 
 // markTried keeps the next attempt away from the backend that failed. A
@@ -145,7 +162,7 @@ func (x *exchange) sendRequest(ep *pool.Endpoint) *failure {
 }
 
 func (x *exchange) responseTimeout() time.Duration {
-	return x.snap.Endpoints[x.index].Conns.Options().ResponseTimeout
+	return x.endpoint().Conns.Options().ResponseTimeout
 }
 
 // sentClass is the class of a request that has been written and got no byte back.
@@ -187,11 +204,17 @@ func (x *exchange) Tick() (time.Duration, error) {
 	if x.c.gone() {
 		return 0, errClientGone
 	}
+	if x.endpoint().Cut() {
+		return 0, errDrained
+	}
 	if by > 0 {
 		return by - at, nil
 	}
 	return time.Hour, nil
 }
+
+// endpoint is the backend of the attempt.
+func (x *exchange) endpoint() *pool.Endpoint { return x.snap.Endpoints[x.index] }
 
 // awaitsContinue reports whether the client waits for a word of the backend
 // before it sends its body: then it is the backend that is silent.
@@ -235,7 +258,7 @@ func (x *exchange) observe(err error) {
 	began := x.c.at
 	x.c.at = transport.Now()
 	if x.snap.Timed && !x.interim && (err == nil || errors.Is(err, errResponseTimeout)) {
-		x.snap.Endpoints[x.index].Backend.ObserveFirstByte(x.c.at - began)
+		x.endpoint().Backend.ObserveFirstByte(x.c.at - began)
 	}
 }
 
@@ -245,6 +268,8 @@ func (x *exchange) headFailure(err error) *failure {
 	switch {
 	case errors.Is(err, errClientGone):
 		return &failure{cause: CauseClientGone}
+	case errors.Is(err, errDrained):
+		return &failure{cause: CauseDrained, class: classPossible}
 	case errors.Is(err, errUpload):
 		return &failure{cause: CauseBodyTimeout} // replaced by the upload's own
 	case errors.Is(err, errResponseTimeout):
@@ -299,7 +324,7 @@ func (x *exchange) mayRetry(f *failure) bool {
 // may have seen the request.
 func (r *Retry) repeats(c Cause) bool {
 	switch c {
-	case CauseReset:
+	case CauseReset, CauseDrained:
 		return r.Reset
 	case CauseResponseTimeout:
 		return r.Timeout

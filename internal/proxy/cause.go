@@ -20,6 +20,7 @@ const (
 	CauseResponseTimeout
 	CauseBadResponse
 	CauseTruncated
+	CauseDrained
 	CauseBadRequest
 	CauseBodyTooLarge
 	CauseHeadTooLarge
@@ -51,6 +52,7 @@ var causes = [causeCount]causeInfo{
 	CauseResponseTimeout: {"response_timeout", 504, "the backend did not answer in time"},
 	CauseBadResponse:     {"bad_response", 502, "what the backend sent is not a valid HTTP/1.1 response"},
 	CauseTruncated:       {"response_truncated", 502, "the backend ended the response before it was complete"},
+	CauseDrained:         {"drained", 503, "the backend was being drained, and the time for what it had is over"},
 	CauseBadRequest:      {"bad_request", 400, "the request is not valid HTTP/1.1"},
 	CauseBodyTooLarge:    {"body_too_large", 413, "the request body is larger than this listener accepts"},
 	CauseHeadTooLarge:    {"head_too_large", 431, "the request head is larger than this listener accepts"},
@@ -69,7 +71,7 @@ func (c Cause) String() string { return causes[c].name }
 // what it sent; those are for the log alone.
 func (c Cause) private() bool {
 	switch c {
-	case CauseConnectRefused, CauseConnectTimeout, CauseConnectFailed, CauseBadResponse:
+	case CauseNoBackend, CauseConnectRefused, CauseConnectTimeout, CauseConnectFailed, CauseBadResponse:
 		return true
 	}
 	return false

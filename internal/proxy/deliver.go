@@ -76,7 +76,8 @@ func (x *exchange) stream(chunked bool) bool {
 		return true
 	}
 	b.Grow()
-	silence := x.snap.Endpoints[x.index].Conns.Options().BodyTimeout
+	ep := x.endpoint()
+	silence := ep.Conns.Options().BodyTimeout
 	for {
 		if silence > 0 {
 			x.c.at = transport.Now() // a slow client is not the backend's silence
@@ -89,6 +90,9 @@ func (x *exchange) stream(chunked bool) bool {
 		x.c.at = transport.Now()
 		if err == io.EOF {
 			break
+		}
+		if err == nil && ep.Cut() {
+			err = errDrained
 		}
 		if err != nil {
 			return x.backendLost(err)
@@ -183,7 +187,10 @@ func (x *exchange) backendLost(err error) bool {
 		x.cutShort(uf.cause, uf.detail)
 	case errors.Is(err, errClientGone):
 		x.cutShort(CauseClientGone, "")
+	case errors.Is(err, errDrained):
+		x.cutShort(CauseDrained, "")
 	default:
+		x.target.Pool.Failed(x.endpoint())
 		x.cutShort(CauseTruncated, err.Error())
 	}
 	return false

@@ -147,6 +147,9 @@ func (x *exchange) forward() {
 	x.repeatable = x.isRepeatable()
 	x.key = x.hashKey()
 	x.snap = x.target.Pool.Snapshot()
+	if x.snap.FailOpen {
+		x.target.Pool.Stats.FailOpenRequests.Add(1)
+	}
 	x.up.keep(x.repeatable && x.target.Retry.Attempts > 1, x.target.Retry.BodyLimit)
 	var last *failure
 	for {
@@ -217,7 +220,7 @@ func (x *exchange) tryAcquire() (bool, *failure) {
 			if x.mayWait() {
 				return false, nil
 			}
-			return false, &failure{cause: CauseNoBackend}
+			return false, &failure{cause: CauseNoBackend, detail: x.snap.Why()}
 		}
 		if x.snap.Acquire(i) {
 			x.index = i

@@ -65,6 +65,9 @@ func (x *exchange) upgrade() {
 	t.touch()
 	c.tunnel.Store(t)
 	defer c.tunnel.Store(nil)
+	ep := x.endpoint()
+	ep.Attach(t)
+	defer ep.Detach(t)
 	if c.listener.draining.Load() {
 		t.goAway()
 	}
@@ -93,6 +96,16 @@ func (t *tunnel) goAway() {
 	t.leaving.Store(true)
 	t.client.wake()
 	t.backend.wake()
+}
+
+// Leave ends the tunnel because its backend's time is over: a WebSocket is told,
+// another protocol knows no word for it.
+func (t *tunnel) Leave() {
+	if t.websocket {
+		t.goAway()
+	} else {
+		t.end()
+	}
 }
 
 // end ends both directions at once, wherever they wait.

@@ -1,0 +1,172 @@
+package pool
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"steelyard/balancer"
+	"steelyard/discovery"
+	"steelyard/internal/outlier"
+	"steelyard/internal/transport"
+)
+
+// Endpoint is one backend of a pool with its runtime state.
+type Endpoint struct {
+	Address string
+	Backend *balancer.Backend
+	Conns   *transport.Endpoint
+
+	outcomes outlier.Counter
+	failing  atomic.Bool  // the last dial failed
+	refusals atomic.Int64 // dials that failed, ever
+	cut      atomic.Bool  // draining is over: what is in flight has to end
+
+	mu      sync.Mutex
+	tunnels map[Tunnel]struct{}
+
+	member // of the writer
+}
+
+// member is what the writer, and nobody else, knows of a backend.
+type member struct {
+	claim
+	here    bool // named by the configuration or a source now
+	checked checkOf
+	since   time.Time // when it became what it is
+	upSince time.Time // when it began to start slowly; zero: it has its weight
+	verdict verdict
+
+	seenRefusals int64
+	held         bool // it is left alone because dials to it failed
+	hold         time.Duration
+	heldSince    time.Time
+	heldUntil    time.Time
+
+	record     outlier.Record
+	ejectedFor string // why the last time
+	rejected   string // an ejection that the pool could not afford
+
+	leftAt     time.Time // when it left all sources; zero: it has not
+	drain      *drain    // ordered by the operator, or begun by leaving
+	disabled   bool
+	weightSet  bool // by the operator
+	operWeight int
+
+	id      string // in affinity cookies
+	binding uint64 // in the table of bindings
+}
+
+// claim is what the configuration or a source says of a backend.
+type claim struct {
+	weight int
+	backup bool
+	limit  int64
+	state  discovery.State
+	reason string
+	source string // its name; "" is the configuration
+	name   string
+	tags   []string
+	meta   map[string]string
+	kept   bool // the guard keeps it although its source does not name it
+}
+
+// drain is the end of a backend's work.
+type drain struct {
+	since time.Time
+	until time.Time // zero: no bound
+	over  bool      // until has passed
+}
+
+// Tunnel is an upgraded connection, which a drain has to end by itself.
+type Tunnel interface {
+	// Leave ends the tunnel soon, in the manner of its protocol; it does not
+	// wait, and may be called more than once.
+	Leave()
+}
+
+// Attach registers an upgraded connection to the backend; Detach must follow.
+func (e *Endpoint) Attach(t Tunnel) {
+	e.mu.Lock()
+	if e.tunnels == nil {
+		e.tunnels = map[Tunnel]struct{}{}
+	}
+	e.tunnels[t] = struct{}{}
+	e.mu.Unlock()
+	if e.cut.Load() {
+		t.Leave()
+	}
+}
+
+// Detach forgets an upgraded connection that has ended.
+func (e *Endpoint) Detach(t Tunnel) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	delete(e.tunnels, t)
+}
+
+// Tunnels is the number of upgraded connections to the backend.
+func (e *Endpoint) Tunnels() int {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return len(e.tunnels)
+}
+
+// Cut reports whether the backend was drained and its time is over: what is
+// still in flight on it has to end.
+func (e *Endpoint) Cut() bool { return e.cut.Load() }
+
+// cutAll ends what is in flight. Exchanges ask Cut several times a second;
+// upgraded connections have to be told.
+func (e *Endpoint) cutAll() {
+	e.cut.Store(true)
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for t := range e.tunnels {
+		t.Leave()
+	}
+}
+
+// ConnectFailed tells the pool that a dial to e failed, so that the next
+// requests go elsewhere for a while. It never blocks.
+func (p *Pool) ConnectFailed(e *Endpoint) {
+	e.failing.Store(true)
+	e.refusals.Add(1)
+	p.Failed(e)
+	p.poke()
+}
+
+// Connected tells the pool that a dial to e succeeded.
+func (p *Pool) Connected(e *Endpoint) {
+	if e.failing.Load() {
+		e.failing.Store(false)
+		p.poke()
+	}
+}
+
+// Failed tells the pool that an attempt on e failed in a way that speaks
+// against the backend. It never blocks.
+func (p *Pool) Failed(e *Endpoint) {
+	o := p.outlier.Load()
+	threshold := o.Consecutive
+	if o.Off {
+		threshold = 0
+	}
+	if e.outcomes.Failure(threshold) {
+		p.poke()
+	}
+}
+
+// Answered tells the pool with which status e answered.
+func (p *Pool) Answered(e *Endpoint, status int) {
+	if status < 500 || !p.failure(status) {
+		e.outcomes.Success()
+		return
+	}
+	p.Failed(e)
+}
+
+// failure reports whether a status of 500 or more speaks against the backend.
+func (p *Pool) failure(status int) bool {
+	return status >= 502 && status <= 504 || p.outlier.Load().On == "5xx"
+}

@@ -1,0 +1,150 @@
+package pool
+
+import (
+	"context"
+	"time"
+
+	"steelyard/discovery"
+)
+
+// feed is a source at work. All but the source's own goroutine belongs to the
+// writer.
+type feed struct {
+	SourceOptions
+	name   string // the source's
+	cancel context.CancelFunc
+	gone   bool // its answers do not count any more
+
+	guard   discovery.Guard
+	members []discovery.Member // what the guard lets count
+	held    map[string]struct{}
+	alarmed bool
+
+	answered bool
+	updated  time.Time // of the last answer
+	err      error     // since the last answer
+	errSince time.Time
+}
+
+// applySources starts and ends sources; one whose key is the same goes on.
+func (w *writer) applySources(sources []SourceOptions) {
+	before := map[string]*feed{}
+	for _, f := range w.feeds {
+		before[f.Key] = f
+	}
+	w.feeds = nil
+	for _, s := range sources {
+		f, known := before[s.Key]
+		if known {
+			delete(before, s.Key)
+			f.Guard = s.Guard
+		} else {
+			f = w.startFeed(s)
+		}
+		w.feeds = append(w.feeds, f)
+	}
+	for _, f := range before {
+		f.gone = true
+		f.cancel()
+	}
+}
+
+func (w *writer) startFeed(s SourceOptions) *feed {
+	f := &feed{SourceOptions: s, name: s.Source.String()}
+	var ctx context.Context
+	ctx, f.cancel = context.WithCancel(w.ctx)
+	w.pool.stopped.Add(1)
+	go func() {
+		defer w.pool.stopped.Done()
+		s.Source.Run(ctx, &sink{pool: w.pool, feed: f})
+	}()
+	return f
+}
+
+// sink hands what a source says to the writer.
+type sink struct {
+	pool *Pool
+	feed *feed
+}
+
+// Set implements discovery.Sink.
+func (s *sink) Set(members []discovery.Member) {
+	s.send(func(w *writer) { w.answered(s.feed, members) })
+}
+
+// Fail implements discovery.Sink.
+func (s *sink) Fail(err error) {
+	s.send(func(w *writer) { w.unanswered(s.feed, err) })
+}
+
+func (s *sink) send(f func(*writer)) {
+	select {
+	case s.pool.commands <- func(w *writer) {
+		if !s.feed.gone {
+			f(w)
+		}
+	}:
+	case <-s.pool.done:
+	}
+}
+
+// answered takes a membership from a source.
+func (w *writer) answered(f *feed, members []discovery.Member) {
+	now := time.Now()
+	if f.err != nil {
+		w.log.Info("source answers again", "source", f.name, "members", len(members), "after", now.Sub(f.errSince).Round(time.Millisecond))
+	} else if !f.answered {
+		w.log.Info("source answers", "source", f.name, "members", len(members))
+	}
+	f.answered, f.updated, f.err = true, now, nil
+	f.guard.Set(now, f.Guard, members)
+	w.moved = true
+}
+
+// unanswered notes that a source cannot answer. Its members stay.
+func (w *writer) unanswered(f *feed, err error) {
+	if f.err == nil {
+		f.errSince = time.Now()
+	}
+	f.err = err
+	w.log.Warn("source cannot answer; its members stay as they are", "source", f.name, "members", len(f.members), "error", err)
+	w.stale = true
+}
+
+// refresh asks the guard who counts.
+func (f *feed) refresh() {
+	f.members = f.guard.Members()
+	f.held = nil
+	if held := f.guard.Held(); len(held) > 0 {
+		f.held = make(map[string]struct{}, len(held))
+		for _, h := range held {
+			f.held[h.Member.Address] = struct{}{}
+		}
+	}
+}
+
+// dropHeld lets go of held members whose checks fail: then the source was right.
+func (w *writer) dropHeld() {
+	for _, f := range w.feeds {
+		for address := range f.held {
+			e := w.endpoints[address]
+			if e != nil && e.kept && !e.passes() && f.guard.Drop(address) {
+				w.log.Info("a held backend fails its check; it leaves", "backend", address, "source", f.name)
+				w.moved = true
+			}
+		}
+		w.tellAlarm(f)
+	}
+}
+
+// tellAlarm logs the beginning and the end of a guard's alarm.
+func (w *writer) tellAlarm(f *feed) {
+	text, until, on := f.guard.Alarm()
+	if on && !f.alarmed {
+		w.log.Warn("held a removal; release it if it is meant", "source", f.name, "alarm", text, "held", len(f.guard.Held()), "until", until.Format(time.TimeOnly))
+	}
+	if !on && f.alarmed {
+		w.log.Info("no removal is held any more", "source", f.name)
+	}
+	f.alarmed = on
+}

@@ -1,0 +1,215 @@
+package pool
+
+import (
+	"cmp"
+	"hash/maphash"
+	"time"
+
+	"steelyard/balancer"
+	"steelyard/discovery"
+	"steelyard/healthcheck"
+	"steelyard/internal/sticky"
+	"steelyard/internal/transport"
+)
+
+// bindingSeed makes the table's values of this process; they never leave it.
+var bindingSeed = maphash.MakeSeed()
+
+// claimed is one backend that somebody names.
+type claimed struct {
+	address string
+	claim
+}
+
+// collect lists the members of this moment: the static ones, then those of the
+// sources in their order. Of several claims to one address the first counts.
+func (w *writer) collect() []claimed {
+	n := len(w.opts.Backends)
+	for _, f := range w.feeds {
+		n += len(f.members)
+	}
+	all := make([]claimed, 0, n)
+	for _, b := range w.opts.Backends {
+		all = append(all, claimed{b.Address, claim{weight: b.Weight, backup: b.Backup, limit: int64(b.MaxConnections)}})
+	}
+	if len(w.feeds) == 0 {
+		return all // distinct by configuration
+	}
+	seen := make(map[string]bool, n)
+	for i := range all {
+		seen[all[i].address] = true
+	}
+	for _, f := range w.feeds {
+		for i := range f.members {
+			m := &f.members[i]
+			if seen[m.Address] {
+				continue
+			}
+			seen[m.Address] = true
+			all = append(all, claimed{m.Address, w.claimOf(f, m)})
+		}
+	}
+	return all
+}
+
+func (w *writer) claimOf(f *feed, m *discovery.Member) claim {
+	c := claim{
+		weight: m.Weight, backup: m.Backup, limit: int64(cmp.Or(m.MaxConnections, w.opts.MaxConnections)),
+		state: m.State, reason: m.Reason, source: f.name, name: m.Name, tags: m.Tags, meta: m.Meta,
+	}
+	_, c.kept = f.held[m.Address]
+	return c
+}
+
+// move brings the endpoints and the roster in line with what is claimed.
+func (w *writer) move(now time.Time) {
+	for _, f := range w.feeds {
+		f.refresh()
+	}
+	all := w.collect()
+	for _, e := range w.endpoints {
+		e.here = false
+	}
+	order := make([]*Endpoint, len(all))
+	for i := range all {
+		e, known := w.endpoints[all[i].address]
+		if !known {
+			e = w.newEndpoint(all[i].address, now)
+		}
+		if !e.leftAt.IsZero() {
+			w.rejoin(e)
+		}
+		e.here, e.claim = true, all[i].claim
+		order[i] = e
+	}
+	for _, e := range w.endpoints {
+		if !e.here && e.leftAt.IsZero() {
+			w.leave(e, now)
+		}
+	}
+	w.enrol(order)
+	w.moved, w.stale = false, true
+}
+
+func (w *writer) newEndpoint(address string, now time.Time) *Endpoint {
+	e := &Endpoint{
+		Address: address,
+		Backend: balancer.NewBackend(address, address),
+		Conns:   transport.NewEndpoint(address, w.opts.Transport),
+	}
+	e.since = now
+	w.operated[address].restore(e)
+	w.endpoints[address] = e
+	w.membersLog.added++
+	w.check(e)
+	return e
+}
+
+// check starts the checks of a backend as the options want them, or ends them;
+// what earlier ones found out is kept.
+func (w *writer) check(e *Endpoint) {
+	before := e.checked
+	if w.probe == nil {
+		before.stop()
+		e.checked = checkOf{}
+		return
+	}
+	e.checked = checkOf{w.opts.Checks.Add(healthcheck.Target{
+		Address: e.Address, Probe: w.probe, Options: w.opts.Check, Continue: before.Check, Changed: w.pool.poke,
+	})}
+	before.stop()
+}
+
+// checkOf is a check, or none.
+type checkOf struct{ *healthcheck.Check }
+
+func (c checkOf) stop() {
+	if c.Check != nil {
+		c.Stop()
+	}
+}
+
+// leave begins the drain of a backend that nobody names any more.
+func (w *writer) leave(e *Endpoint, now time.Time) {
+	e.leftAt = now
+	w.membersLog.removed++
+	if e.drain == nil {
+		e.drain = newDrain(now, w.opts.DrainTimeout)
+	}
+}
+
+// rejoin takes a backend back that had left and was not yet forgotten.
+func (w *writer) rejoin(e *Endpoint) {
+	e.leftAt, e.drain = time.Time{}, nil
+	e.cut.Store(false)
+	w.operated[e.Address].restore(e)
+	w.membersLog.added++
+}
+
+// forget drops the backends that have left and have nothing to do any more. A
+// request that has just taken one from an old snapshot may still be served.
+func (w *writer) forget() {
+	for address, e := range w.endpoints {
+		if e.leftAt.IsZero() || e.Backend.InFlight() > 0 {
+			continue
+		}
+		if w.opts.Sticky != nil && !e.drain.over && e.sound() {
+			continue // bound sessions may come
+		}
+		e.checked.stop()
+		e.Conns.Close()
+		delete(w.endpoints, address)
+		w.moved = w.moved || w.opts.Sticky != nil // it was in the roster
+	}
+}
+
+// enrol makes the roster and the members of the endpoints in order.
+func (w *writer) enrol(order []*Endpoint) {
+	n := len(order)
+	w.rosters++
+	r := roster{
+		serial:    w.rosters,
+		Timed:     w.opts.Policy.Policy == "least_time",
+		Endpoints: make([]*Endpoint, 0, n),
+	}
+	for _, backup := range []bool{false, true} {
+		for _, e := range order {
+			if e.backup == backup {
+				r.Endpoints = append(r.Endpoints, e)
+			}
+		}
+		if !backup {
+			r.primaries = len(r.Endpoints)
+		}
+	}
+	r.pickable = len(r.Endpoints)
+	if w.opts.Sticky != nil {
+		for _, e := range w.endpoints {
+			if !e.here {
+				r.Endpoints = append(r.Endpoints, e)
+			}
+		}
+		w.identify(&r)
+	}
+	w.members = make([]balancer.Member, len(r.Endpoints))
+	for i, e := range r.Endpoints {
+		w.members[i] = balancer.Member{Backend: e.Backend, Weight: e.currentWeight(), Limit: e.limit, Down: !e.here}
+	}
+	w.roster = r
+}
+
+// identify fills in how bound clients name the backends.
+func (w *writer) identify(r *roster) {
+	n := len(r.Endpoints)
+	r.ids, r.bindings = make([]string, n), make([]uint64, n)
+	r.byID, r.byBinding = make(map[string]int, n), make(map[uint64]int, n)
+	secret := cookieSecret(w.opts.Sticky)
+	for i, e := range r.Endpoints {
+		if e.id == "" {
+			e.id = sticky.ID(secret, w.pool.name, e.Address)
+			e.binding = maphash.String(bindingSeed, e.Address)
+		}
+		r.ids[i], r.bindings[i] = e.id, e.binding
+		r.byID[e.id], r.byBinding[e.binding] = i, i
+	}
+}

@@ -1,0 +1,120 @@
+package pool
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"steelyard/balancer"
+)
+
+// operated is what the operator has said of a backend. It is kept when the
+// backend goes, so that one that comes back is as it was left.
+type operated struct {
+	disabled  bool
+	drain     *drain
+	weightSet bool
+	weight    int
+}
+
+func (o operated) restore(e *Endpoint) {
+	e.disabled, e.drain, e.weightSet, e.operWeight = o.disabled, o.drain, o.weightSet, o.weight
+}
+
+// ErrNoBackend is what commands about a backend return that is not there.
+var ErrNoBackend = errors.New("has no such backend")
+
+func newDrain(now time.Time, bound time.Duration) *drain {
+	d := &drain{since: now}
+	if bound > 0 {
+		d.until = now.Add(bound)
+	}
+	return d
+}
+
+// operate changes what the operator wants of a backend.
+func (p *Pool) operate(address string, change func(*operated, *writer)) error {
+	return p.command(func(w *writer) error {
+		e, ok := w.endpoints[address]
+		if !ok || !e.here {
+			return fmt.Errorf("%w %s", ErrNoBackend, address)
+		}
+		o := w.operated[address]
+		change(&o, w)
+		if o == (operated{}) {
+			delete(w.operated, address)
+		} else {
+			w.operated[address] = o
+		}
+		o.restore(e)
+		e.cut.Store(false)
+		w.moved = true
+		w.publish()
+		return nil
+	})
+}
+
+// Drain gives a backend nothing new but the requests of clients bound to it.
+// After bound (0: the pool's drain timeout) their sessions move, and what is
+// still in flight is cut. The error is ErrNoBackend.
+func (p *Pool) Drain(address string, bound time.Duration) error {
+	return p.operate(address, func(o *operated, w *writer) {
+		if bound == 0 {
+			bound = w.opts.DrainTimeout
+		}
+		o.disabled, o.drain = false, newDrain(time.Now(), bound)
+	})
+}
+
+// Disable gives a backend nothing at all from now on; what is in flight ends
+// in its own time. The error is ErrNoBackend.
+func (p *Pool) Disable(address string) error {
+	return p.operate(address, func(o *operated, _ *writer) { o.disabled, o.drain = true, nil })
+}
+
+// Enable undoes Drain and Disable. Checks, source and traffic still have their
+// say. The error is ErrNoBackend.
+func (p *Pool) Enable(address string) error {
+	return p.operate(address, func(o *operated, _ *writer) { o.disabled, o.drain = false, nil })
+}
+
+// SetWeight overrides the weight of a backend, 0 to balancer.MaxWeight; below 0
+// it has the configured one again. The error is ErrNoBackend or names the range.
+func (p *Pool) SetWeight(address string, weight int) error {
+	if weight > balancer.MaxWeight {
+		return fmt.Errorf("weight %d is not within 0 to %d", weight, balancer.MaxWeight)
+	}
+	return p.operate(address, func(o *operated, _ *writer) {
+		o.weightSet, o.weight = weight >= 0, max(weight, 0)
+	})
+}
+
+// ReleaseHeld carries out the removals that the registry guard holds, and returns
+// how many backends leave by it.
+func (p *Pool) ReleaseHeld() (n int, err error) {
+	err = p.command(func(w *writer) error {
+		for _, f := range w.feeds {
+			n += f.guard.Release()
+		}
+		w.moved = true
+		w.publish()
+		return nil
+	})
+	return n, err
+}
+
+// endDrain ends what a drained backend still has.
+func (w *writer) endDrain(e *Endpoint) {
+	e.drain.over = true
+	n := e.Backend.InFlight()
+	e.cutAll()
+	w.log.Info("drain is over", "backend", e.Address, "requests_cut", n)
+}
+
+// currentWeight is the operator's word, else the claim's.
+func (e *Endpoint) currentWeight() int {
+	if e.weightSet {
+		return e.operWeight
+	}
+	return e.weight
+}
