@@ -86,7 +86,7 @@ func BenchmarkBuild(b *testing.B) {
 	options, names := benchPolicies()
 	for k, o := range options {
 		for _, n := range benchSizes {
-			for _, weights := range []string{"equal", "mixed"} {
+			for _, weights := range []string{"equal", "mixed", "ramping"} {
 				b.Run(fmt.Sprintf("%s/%d/%s", names[k], n, weights), func(b *testing.B) {
 					members := benchMembers(n, weights)
 					b.ReportAllocs()
@@ -116,10 +116,13 @@ func BenchmarkRebuild(b *testing.B) {
 	}
 }
 
-// benchMembers has weights of 1, or weights without a common divisor from the
-// whole range.
+// benchMembers has weights of 1, the same with one member that ramps, or weights
+// without a common divisor from the whole range.
 func benchMembers(n int, weights string) []Member {
 	members := newMembers(repeat(n, 1)...)
+	if weights == "ramping" {
+		members[n/2].Ramp = 37
+	}
 	if weights == "mixed" {
 		r := rand.New(rand.NewPCG(3, 4))
 		for i := range members {

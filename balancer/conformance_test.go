@@ -34,6 +34,9 @@ func TestConformance(t *testing.T) {
 		{"order of members", testOrderOfMembers},
 		{"unmixed keys", testUnmixedKeys},
 		{"no allocation", testNoAllocation},
+		{"ramps", testRamps},
+		{"no allocation with ramps", testNoAllocationWithRamps},
+		{"one usable and it ramps", testRampingNeedle},
 	}
 	for _, name := range Names() {
 		t.Run(name, func(t *testing.T) {
@@ -320,8 +323,69 @@ func testUnmixedKeys(t *testing.T, p Policy) {
 	}
 }
 
-func testNoAllocation(t *testing.T, p Policy) {
+// testRamps retries through memberships with every kind of ramp: everyone is
+// tried once, the ramping ones last of all if need be.
+func testRamps(t *testing.T, p Policy) {
+	for _, ramps := range [][]int{{1}, {0, 1}, {50, 0, 0, 0}, {10, 20, 30, 0, 99, 1}, {1, 1, 2}, {-7, 100, 50}} {
+		members := newMembers(1, 3, MaxWeight, 1, 0, 7)
+		for i := range members {
+			members[i].Ramp = ramps[i%len(ramps)]
+		}
+		members[3].Down = true
+		picker := p.Build(members)
+		for k := range 300 {
+			var tried Tried
+			for range 4 {
+				i := mustPick(t, picker, members, key(k), &tried)
+				tried.Add(i)
+				if k%3 == 0 {
+					members[i].Backend.Acquire(0)
+				}
+			}
+			if i := picker.Pick(key(k), &tried); i != -1 {
+				t.Fatalf("ramps %v: Pick after all were tried = %d, want -1", ramps, i)
+			}
+		}
+	}
+}
+
+// testRampingNeedle has everyone but one ramping member down, full or tried.
+func testRampingNeedle(t *testing.T, p Policy) {
+	members := newMembers(append(repeat(299, 1000), 1)...)
+	var tried Tried
+	for i := range 299 {
+		switch {
+		case i < 10:
+			tried.Add(i)
+		case i%3 == 0:
+			members[i].Down = true
+		default:
+			members[i].Limit = 1
+			members[i].Backend.Acquire(0)
+		}
+		if i%5 == 0 {
+			members[i].Ramp = 80
+		}
+	}
+	members[299].Ramp = 1
+	picker := p.Build(members)
+	for k := range 100 {
+		if i := mustPick(t, picker, members, key(k), &tried); i != 299 {
+			t.Fatalf("Pick = %d, want 299", i)
+		}
+		members[299].Backend.Acquire(0)
+	}
+}
+
+func testNoAllocation(t *testing.T, p Policy) { checkNoAllocation(t, p, 0) }
+
+func testNoAllocationWithRamps(t *testing.T, p Policy) { checkNoAllocation(t, p, 30) }
+
+func checkNoAllocation(t *testing.T, p Policy, ramp int) {
 	members := newMembers(repeat(100, 3)...)
+	for i := 0; i < len(members); i += 3 {
+		members[i].Ramp = ramp
+	}
 	members[5].Down = true
 	members[7].Limit = 1
 	members[7].Backend.Acquire(0)
@@ -378,6 +442,7 @@ func TestConcurrentPicksAndRebuilds(t *testing.T) {
 				for i := range members {
 					members[i].Down = (i+round)%5 == 0
 					members[i].Limit = 50
+					members[i].Ramp = max(0, (i+round)%6-2) * 30
 				}
 				current.Store(&generation{p.Build(members), members})
 			}

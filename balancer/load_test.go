@@ -24,8 +24,12 @@ type running struct {
 }
 
 func newSimulation(t *testing.T, policy string, members []Member) *simulation {
+	t.Helper()
+	return newSimulationOf(newPolicy(t, policy), members)
+}
+
+func newSimulationOf(p Policy, members []Member) *simulation {
 	s := &simulation{members: members, clock: &virtualClock{now: 1}, got: make([]int, len(members))}
-	p := newPolicy(t, policy)
 	s.clock.use(p, members)
 	s.picker = p.Build(members)
 	return s
