@@ -65,7 +65,7 @@ func (o ConsulOptions) Validate() error {
 		p.add("token_file", "token is given as well; one of the two is enough")
 	}
 	// Header values with such bytes are refused by net/http, with a worse message.
-	if strings.ContainsFunc(o.Token, func(r rune) bool { return r <= ' ' || r >= 0x7f }) {
+	if strings.ContainsFunc(o.Token, notInToken) {
 		p.add("token", "has white space, control or non-ASCII characters; allowed is the SecretID of a Consul token")
 	}
 	p.scope(o.Datacenter, o.Namespace, o.Partition)
@@ -140,6 +140,10 @@ func (q ConsulQuery) Validate() error {
 	}
 	if len(q.WeightMeta) > 128 || strings.ContainsFunc(q.WeightMeta, notMetaKey) {
 		p.add("weight_meta", "%q is not a key of Consul's meta; allowed are up to 128 letters, digits, - and _", q.WeightMeta)
+	}
+	var guard interface{ Unwrap() []error }
+	if errors.As(q.Guard.Validate(), &guard) {
+		p = append(p, guard.Unwrap()...)
 	}
 	return errors.Join(p...)
 }
