@@ -10,9 +10,9 @@ import (
 )
 
 // Load reads and checks the configuration in the file at path, with the
-// process's environment for ${NAME}, and warns of files that sources name and that
-// are not there. The error is of type Errors and lists
-// everything that is wrong, unless the file cannot be read at all.
+// process's environment for ${NAME}, and warns of files that sources name and
+// that are not there. The error is of type Errors and lists everything that is
+// wrong, unless the file cannot be read at all.
 func Load(path string) (*Config, error) {
 	data, err := os.ReadFile(path)
 	if err != nil {
@@ -72,9 +72,9 @@ func readBackends(w *walker, root *yaml.Node) []Backend {
 		w.fail(v, Error{Msg: fmt.Sprintf("the file is %s, not a list of backends", kindName(v.node)), Allowed: "one backend per line with - in front, or [a, b]"})
 		return nil
 	}
-	var drafts []backendDraft
-	if !ok || !list(backendMapping().kind()).read(w, v, &drafts) {
-		return nil
+	var drafts []backendDraft // those without an error
+	if ok {
+		list(backendMapping().kind()).read(w, v, &drafts)
 	}
 	distinct(w, drafts, "file")
 	backends := make([]Backend, len(drafts))

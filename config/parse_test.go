@@ -1,11 +1,14 @@
 package config
 
 import (
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -52,6 +55,15 @@ func TestErrorsOfTheIssue(t *testing.T) {
 		{"several documents", "file_two_documents", "one document in a file"},
 		{"an empty file shows an example", "file_empty", minimalExample},
 		{"merge of a wrong type", "merge_of_text", "<< merges"},
+		{"a check that is two probes", "check_together", "cannot stand beside tcp"},
+		{"a command that is no list", "check_probes", "no shell to take it apart; write a list"},
+		{"ranges of statuses", "check_values", `did you mean "200-299"?`},
+		{"words of other balancers", "unknown_key_words_of_checks", `unknown key "unhealthy_threshold"; allowed: path, method`},
+		{"neither backends nor a source", "pool_without_backends", "is missing, and there is no source either"},
+		{"two sources in one", "source", "cannot stand beside consul"},
+		{"an address record without a port", "source_dns", "an address record has no port"},
+		{"an admin API open to others", "admin_open_to_others", "the admin API has no authentication yet; listen on 127.0.0.1 or a unix socket"},
+		{"an admin API on a listener", "admin_on_a_listener", "of listener web (line 1) cannot both be listened on"},
 	}
 	for _, c := range cases {
 		t.Run(c.promise, func(t *testing.T) {
@@ -92,6 +104,56 @@ func TestLoad(t *testing.T) {
 	var es Errors
 	if _, err := Load(path); !errors.As(err, &es) || es[0].File != path {
 		t.Errorf("want Errors that name %s, got %v", path, err)
+	}
+}
+
+// TestLoadFindsFilesBesideTheConfiguration loads from another folder than the
+// one that relative paths begin in.
+func TestLoadFindsFilesBesideTheConfiguration(t *testing.T) {
+	folder := t.TempDir()
+	server := httptest.NewTLSServer(nil)
+	defer server.Close()
+	write := func(name string, data []byte) {
+		if err := os.WriteFile(filepath.Join(folder, name), data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("ca.pem", pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw}))
+	write("there.yaml", []byte("[]"))
+	write("steelyard.yaml", []byte(`
+listeners: {web: ":8080"}
+routes: [{pool: web}]
+pools:
+  web:
+    source: [{file: there.yaml}, {file: later/list.yaml}, {file: /nowhere/list.yaml}, {consul: web}]
+    check: {path: /, tls: {ca: ca.pem}}
+consul: {token_file: /etc/token, address: "https://127.0.0.1:8501", tls: {ca: ./ca.pem}}
+`))
+	c, err := Load(filepath.Join(folder, "steelyard.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := c.Pools[0]
+	for _, f := range []struct{ got, want string }{
+		{p.Sources[0].File.Path, folder + "/there.yaml"}, {p.Sources[1].File.Path, folder + "/later/list.yaml"},
+		{p.Sources[2].File.Path, "/nowhere/list.yaml"}, {p.Check.TLS.CAFile, folder + "/ca.pem"},
+		{c.Consul.TLS.CAFile, folder + "/./ca.pem"}, {c.Consul.TokenFile, "/etc/token"},
+	} {
+		if f.got != f.want {
+			t.Errorf("path %s, want %s", f.got, f.want)
+		}
+	}
+	var warnings []string
+	for _, w := range c.Warnings {
+		warnings = append(warnings, w.Error())
+	}
+	at := filepath.Join(folder, "steelyard.yaml")
+	want := []string{
+		at + ":6:34: pools.web.source[1]: there is no file " + folder + "/later/list.yaml yet; until there is one it names no backends",
+		at + ":6:59: pools.web.source[2]: there is no file /nowhere/list.yaml yet; until there is one it names no backends",
+	}
+	if !slices.Equal(warnings, want) {
+		t.Errorf("warnings\n%s\nwant\n%s", strings.Join(warnings, "\n"), strings.Join(want, "\n"))
 	}
 }
 

@@ -307,7 +307,7 @@ func outlierMapping() mapping[outlier.Options] {
 			key("max_ejection", duration(100*time.Millisecond, day, ""), func(o *outlier.Options) *time.Duration { return &o.MaxEjection },
 				"The most that `ejection` grows to.").defaults("5m, or ejection if that is longer"),
 			key("max_ejected", orNone(share(), "nobody is taken out"), func(o *outlier.Options) *float64 { return &o.MaxEjected },
-				"The largest share of the pool that may be out at a time; one backend may be out whatever it says."),
+				"The largest share of the pool that may be out at a time; above 0 one backend may be, however small it is."),
 		},
 		check:    checkOutlier,
 		validate: func(o *outlier.Options) error { return o.Validate() },

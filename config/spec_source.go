@@ -185,7 +185,7 @@ func filePath() kind[string] {
 func checkSources(w *walker, p *poolDraft) {
 	for i, s := range p.sources {
 		if s.File != nil && s.File.Path != "" && w.missing(s.File.Path) {
-			w.warnf(s.at, "there is no file %s yet; until there is one it names no backends", clip(s.File.Path))
+			w.warnf(s.at, "there is no file %s yet; until there is one it names no backends", s.File.Path)
 		}
 		for _, other := range p.sources[:i] {
 			a, b := s.Source, other.Source
