@@ -2,6 +2,7 @@ package harness
 
 import (
 	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 	"os"
@@ -112,6 +113,14 @@ func (n *Node) Ask(t testing.TB, path string, into any) {
 	if err := json.Unmarshal(body, into); err != nil {
 		t.Fatalf("asking %s for %s: %v in %q", n.Name, path, err, body)
 	}
+}
+
+// Set changes the mood of a fixture server: Set(t, "health", 500), or a share of
+// its answers with another status; see app.mjs.
+func (n *Node) Set(t testing.TB, key string, value float64) {
+	t.Helper()
+	var zero int
+	n.Ask(t, fmt.Sprintf("/_set?%s=%g", key, value), &zero)
 }
 
 // Stats is what a fixture server saw; see app.mjs.

@@ -15,21 +15,25 @@ type Steelyard struct {
 	*Process
 	Address string // of its listener
 	URL     string
+	Admin   string // address of the admin API, if the configuration opens it
 }
 
-// Start runs steelyard with a configuration in which LISTEN stands for a free
-// address, and waits until that accepts connections.
+// Start runs steelyard with a configuration in which LISTEN and ADMIN stand for
+// free addresses, and waits until the first accepts connections.
 func Start(t testing.TB, yaml string) *Steelyard {
 	t.Helper()
 	address := FreeAddress(t)
 	file := filepath.Join(t.TempDir(), "steelyard.yaml")
-	if err := os.WriteFile(file, []byte(strings.ReplaceAll(yaml, "LISTEN", address)), 0o600); err != nil {
+	admin := FreeAddress(t)
+	text := strings.NewReplacer("LISTEN", address, "ADMIN", admin).Replace(yaml)
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	s := &Steelyard{
 		Process: start(t, "steelyard", exec.Command(Binary(t), "run", "-c", file)),
 		Address: address,
 		URL:     "http://" + address,
+		Admin:   admin,
 	}
 	t.Cleanup(func() {
 		if strings.Contains(s.Output(), "goroutine ") {

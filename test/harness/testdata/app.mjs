@@ -19,6 +19,10 @@ const ids = process.env.IDS && openSync(process.env.IDS, 'a');
 
 const held = [];
 
+// What its check answers, and what a share of all other requests does; a test
+// changes them with /_set.
+const mood = { health: 200, share: 0, code: 502 };
+
 // The block that downloads repeat; the Go side makes the same one.
 const block = Buffer.alloc(1 << 20);
 for (let i = 0; i < block.length; i++) block[i] = (i * 31 + (i >> 8)) & 0xff;
@@ -37,6 +41,17 @@ function watch(res) {
 const routes = {
   // What this process saw.
   '/_stats': (req, res) => res.end(JSON.stringify(stats)),
+
+  // The check, and how a test makes the app ill: /_set?health=500, or
+  // /_set?share=0.3&code=502 for a share of all requests that are not named here.
+  '/healthz': (req, res) => {
+    res.writeHead(mood.health);
+    res.end(mood.health === 200 ? 'ok' : 'ill');
+  },
+  '/_set': (req, res, q) => {
+    for (const [key, value] of q) mood[key] = Number(value);
+    res.end('0');
+  },
 
   // Counts the X-Id of the request as soon as it is here, whatever happens next.
   async '/count'(req, res, q) {
@@ -161,6 +176,7 @@ const server = createServer(async (req, res) => {
     const route = routes[url.pathname];
     if (route) await route(req, res, url.searchParams);
     else {
+      if (Math.random() < mood.share) res.statusCode = mood.code;
       if (process.env.DELAY_MS) await sleep(Number(process.env.DELAY_MS));
       res.end(name);
     }
