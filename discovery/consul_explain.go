@@ -35,33 +35,35 @@ type catalog struct {
 	err   error
 }
 
-// explain says why nobody answers to q, or "" if that cannot be found out.
-func (e *explainer) explain(ctx context.Context, s *session, q ConsulQuery) string {
+// explain says why nobody answers to q, and whether that may be because there
+// is nothing that the token may read. A fresh explanation uses no list of
+// services from before.
+func (e *explainer) explain(ctx context.Context, s *session, q ConsulQuery, fresh bool) (text string, hidden bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, explainTimeout)
 	defer cancel()
-	names, err := e.services(ctx, s, q)
+	names, err := e.services(ctx, s, q, fresh)
 	if err != nil {
-		return ""
+		return "", false, err
 	}
 	if !slices.ContainsFunc(names, func(name string) bool { return strings.EqualFold(name, q.Service) }) {
-		return noService(q, names)
+		return noService(q, names), len(names) == 0, nil
 	}
 	entries, _, err := s.agent.client.Health().Service(q.Service, "", false, scope(ctx, q))
 	if err != nil {
-		return ""
+		return "", false, err
 	}
-	return noInstance(q, entries)
+	return noInstance(q, entries), len(entries) == 0, nil
 }
 
 func scope(ctx context.Context, q ConsulQuery) *api.QueryOptions {
 	return (&api.QueryOptions{AllowStale: true, Datacenter: q.Datacenter, Namespace: q.Namespace, Partition: q.Partition}).WithContext(ctx)
 }
 
-func (e *explainer) services(ctx context.Context, s *session, q ConsulQuery) ([]string, error) {
+func (e *explainer) services(ctx context.Context, s *session, q ConsulQuery, fresh bool) ([]string, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	key := [3]string{q.Datacenter, q.Namespace, q.Partition}
-	if c := e.known[key]; c != nil && time.Since(c.at) < explainFresh {
+	if c := e.known[key]; c != nil && !fresh && time.Since(c.at) < explainFresh {
 		return c.names, c.err
 	}
 	services, _, err := s.agent.client.Catalog().Services(scope(ctx, q))

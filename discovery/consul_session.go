@@ -108,7 +108,11 @@ func (a *agents) leave(s *session, why error) {
 	a.session = nil
 	a.notify()
 	a.mu.Unlock()
-	if !errors.Is(why, errClosed) {
+	switch {
+	case errors.Is(why, errClosed):
+	case errors.Is(why, errNewToken):
+		a.log.Info("the token for Consul has changed; everything is asked anew")
+	default:
 		a.log.Warn("Consul agent given up", "agent", s.agent.address, "reason", why)
 	}
 	s.end(why)

@@ -130,7 +130,9 @@ func (w *watch) once(ctx context.Context, s *session, index uint64) (uint64, err
 		w.explainAgain(ctx, s)
 		return index, nil
 	}
-	w.publish(ctx, s, entries, meta.ResultsFilteredByACLs)
+	if err := w.publish(ctx, s, entries, meta); err != nil {
+		return 0, err
+	}
 	return nextIndex(index, meta.LastIndex), nil
 }
 
@@ -161,11 +163,13 @@ func (w *watch) ask(ctx context.Context, s *session, index uint64) ([]*api.Servi
 	switch {
 	case meta.QueryBackend == api.QueryBackendStreaming:
 		// The agent's own view says nothing of leaders, staleness and access
-		// rules. What it takes away is asked for once more without it.
-		if same {
+		// rules, and loses what a token may no longer read without a new index.
+		// What it takes away is asked for once more without it.
+		missing := misses(entries, state.entries)
+		if same && !missing {
 			return nil, meta, nil
 		}
-		if !consistent && !misses(entries, state.entries) {
+		if !consistent && !missing && len(entries) > 0 {
 			return entries, meta, nil
 		}
 	case !meta.KnownLeader:
@@ -187,7 +191,7 @@ func (w *watch) ask(ctx context.Context, s *session, index uint64) ([]*api.Servi
 	return accept(entries, fresh)
 }
 
-// accept refuses an empty answer that is empty because of access rules.
+// accept refuses an answer that is empty because of access rules.
 func accept(entries []*api.ServiceEntry, meta *api.QueryMeta) ([]*api.ServiceEntry, *api.QueryMeta, error) {
 	if len(entries) == 0 {
 		entries = []*api.ServiceEntry{}
@@ -204,7 +208,7 @@ func misses(now, before []*api.ServiceEntry) bool {
 	for _, e := range now {
 		there[[2]string{nodeOf(e), idOf(e)}] = true
 	}
-	return len(now) == 0 || slices.ContainsFunc(before, func(e *api.ServiceEntry) bool {
+	return slices.ContainsFunc(before, func(e *api.ServiceEntry) bool {
 		return !there[[2]string{nodeOf(e), idOf(e)}]
 	})
 }
@@ -233,18 +237,30 @@ func (w *watch) query(ctx context.Context, s *session, opts api.QueryOptions) ([
 
 // publish tells an answer, with an explanation if it is empty. An explanation
 // that was just given is not asked for anew.
-func (w *watch) publish(ctx context.Context, s *session, entries []*api.ServiceEntry, partly bool) {
+//
+// Consul does not tell requests without a token that access rules have removed
+// something, so where rules hold the explanation must rule that out.
+func (w *watch) publish(ctx context.Context, s *session, entries []*api.ServiceEntry, meta *api.QueryMeta) error {
 	state, _ := w.read()
 	explain := state.explain
 	if len(entries) > 0 {
 		explain = ""
-	} else if explain == "" || time.Since(w.explained) > explainFresh {
-		explain, w.explained = w.c.explainer.explain(ctx, s, w.q), time.Now()
+	} else if explain == "" || state.err != nil || time.Since(w.explained) > explainFresh {
+		rules := meta.DefaultACLPolicy == "deny"
+		text, hidden, err := w.c.explainer.explain(ctx, s, w.q, rules)
+		switch {
+		case rules && err != nil:
+			return err
+		case rules && hidden:
+			return errHidden
+		}
+		explain, w.explained = text, time.Now()
 	}
 	w.update(func(state *watchState) {
 		state.entries, state.known, state.err = entries, true, nil
-		state.explain, state.partly = explain, partly
+		state.explain, state.partly = explain, meta.ResultsFilteredByACLs
 	})
+	return nil
 }
 
 // explainAgain renews, now and then, the explanation of an answer that stays empty.
@@ -253,9 +269,9 @@ func (w *watch) explainAgain(ctx context.Context, s *session) {
 	if len(state.entries) > 0 || time.Since(w.explained) < explainStale {
 		return
 	}
-	text := w.c.explainer.explain(ctx, s, w.q)
+	text, _, err := w.c.explainer.explain(ctx, s, w.q, false)
 	w.explained = time.Now()
-	if text != "" && text != state.explain {
+	if err == nil && text != state.explain {
 		w.update(func(state *watchState) { state.explain = text })
 	}
 }
