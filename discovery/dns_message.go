@@ -80,15 +80,16 @@ func parseMessage(raw []byte, id uint16, q question) (m *dns.Msg, ours bool, err
 // badRecord says which record does not parse. off is where they begin.
 func badRecord(raw []byte, off, answers int, err error) error {
 	for i := range answers {
-		rr, next, recordErr := dns.UnpackRR(raw, off)
-		if recordErr != nil {
-			what := ""
-			if rr != nil {
-				what = " (" + dns.TypeToString[rr.Header().Rrtype] + " of " + rr.Header().Name + ")"
-			}
-			return fmt.Errorf("record %d of %d in its answer%s is malformed: %w; correct it in the zone", i+1, answers, what, recordErr)
+		_, next, recordErr := dns.UnpackRR(raw, off)
+		if recordErr == nil {
+			off = next
+			continue
 		}
-		off = next
+		what := ""
+		if name, end, err := dns.UnpackDomainName(raw, off); err == nil && end+2 <= len(raw) {
+			what = fmt.Sprintf(" (%s of %s)", dns.Type(binary.BigEndian.Uint16(raw[end:])), name)
+		}
+		return fmt.Errorf("record %d of %d in its answer%s is malformed: %w; correct it in the zone", i+1, answers, what, recordErr)
 	}
 	return fmt.Errorf("its answer does not parse: %w; check that a DNS server listens there", err)
 }
