@@ -63,7 +63,7 @@ func TestAllRampingAlike(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			n := 400
 			if o.Hashes() {
-				n = 20_000
+				n = testKeys / 5
 			}
 			none, all := sequence(t, o, weights, []int{0}, n), sequence(t, o, weights, []int{37}, n)
 			if !o.Hashes() {
@@ -74,7 +74,7 @@ func TestAllRampingAlike(t *testing.T) {
 			}
 			before, after := count(none, 4), count(all, 4)
 			for i := range before {
-				if math.Abs(float64(after[i]-before[i])) > 0.15*float64(before[i]) {
+				if math.Abs(float64(after[i]-before[i])) > 0.15*float64(before[i])+3*math.Sqrt(float64(before[i])) {
 					t.Errorf("shares %v, without ramps %v", after, before)
 					break
 				}
@@ -87,6 +87,10 @@ func TestAllRampingAlike(t *testing.T) {
 // ramped share, though it has nothing in flight and is as fast as the others or
 // faster; no more than that if it is slow, and less where the policy goes by load.
 func TestNewcomersShare(t *testing.T) {
+	ramps := []int{10, 30, 60, 90}
+	if raceEnabled {
+		ramps = ramps[2:3]
+	}
 	for name, o := range rampOptions() {
 		if o.Hashes() {
 			continue
@@ -102,7 +106,7 @@ func TestNewcomersShare(t *testing.T) {
 				name string
 				time time.Duration
 			}{{"equal", 20 * time.Millisecond}, {"faster", 4 * time.Millisecond}, {"slow", 300 * time.Millisecond}} {
-				for _, ramp := range []int{10, 30, 60, 90} {
+				for _, ramp := range ramps {
 					t.Run(fmt.Sprintf("%s/%s/%s/%d", name, load.name, speed.name, ramp), func(t *testing.T) {
 						got := newcomersShare(t, o, ramp, load.interval, speed.time)
 						want := 2 * float64(ramp) / (2*float64(ramp) + 600)
