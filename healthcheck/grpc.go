@@ -69,7 +69,7 @@ func (p *grpcProbe) Run(ctx context.Context, address string) (int, error) {
 		DisableCompression:     true,
 		MaxResponseHeaderBytes: maxGRPCHead,
 	}
-	client, err := once.NewClientConn(ctx, "http", "backend")
+	client, err := once.NewClientConn(ctx, "http", "backend:0")
 	if err != nil {
 		return 0, p.callError(ctx, err)
 	}

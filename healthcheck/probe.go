@@ -171,7 +171,7 @@ func withoutPort(host string) string {
 // waits on it fails. release ends that bond and must be called before the
 // connection is closed or left.
 func (c *connector) connect(ctx context.Context, at place) (conn net.Conn, release func() bool, err error) {
-	raw, err := c.dialer.DialContext(ctx, at.network, at.dial)
+	raw, err := c.dial(ctx, at)
 	if err != nil {
 		return nil, nil, dialError(ctx, err, c.timeout)
 	}
@@ -190,6 +190,21 @@ func (c *connector) connect(ctx context.Context, at place) (conn net.Conn, relea
 	release()
 	raw.Close()
 	return nil, nil, err
+}
+
+// dial opens a connection without TLS. An address that needs no resolver skips
+// what package net does for one.
+func (c *connector) dial(ctx context.Context, at place) (net.Conn, error) {
+	if at.network == "tcp" {
+		if a, err := netip.ParseAddrPort(at.dial); err == nil {
+			conn, err := c.dialer.DialTCP(ctx, "tcp", netip.AddrPort{}, a)
+			if err != nil {
+				return nil, err // Not conn, which would be a net.Conn that is not nil.
+			}
+			return conn, nil
+		}
+	}
+	return c.dialer.DialContext(ctx, at.network, at.dial)
 }
 
 // config is the TLS configuration for one backend.
