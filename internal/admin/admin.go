@@ -16,6 +16,7 @@ import (
 	"slices"
 	"time"
 
+	"steelyard/discovery"
 	"steelyard/internal/pool"
 )
 
@@ -24,14 +25,16 @@ const maxBody = 64 << 10
 
 // Server is the admin API of one process.
 type Server struct {
-	pools []*pool.Pool
-	http  http.Server
-	done  chan struct{}
+	pools  []*pool.Pool
+	consul *discovery.Consul
+	http   http.Server
+	done   chan struct{}
 }
 
-// New makes the API for pools, which are listed in this order.
-func New(pools []*pool.Pool) *Server {
-	s := &Server{pools: pools, done: make(chan struct{})}
+// New makes the API for pools, which are listed in this order, and for the
+// connection to Consul, nil if there is none.
+func New(pools []*pool.Pool, consul *discovery.Consul) *Server {
+	s := &Server{pools: pools, consul: consul, done: make(chan struct{})}
 	s.http = http.Server{
 		Handler:           s.guarded(s.routes()),
 		ReadHeaderTimeout: 5 * time.Second,
@@ -72,6 +75,7 @@ func (s *Server) routes() *http.ServeMux {
 	m.HandleFunc("GET /api/v1/pools/{pool}", s.withPool(s.showPool))
 	m.HandleFunc("POST /api/v1/pools/{pool}/release", s.withPool(s.release))
 	m.HandleFunc("POST /api/v1/pools/{pool}/backends/{address}/{action}", s.withPool(s.operate))
+	m.HandleFunc("GET /api/v1/consul", s.showConsul)
 	m.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		writeError(w, http.StatusNotFound, fmt.Errorf("there is nothing at %s; the pools are at /api/v1/pools", r.URL.Path))
 	})
@@ -170,6 +174,15 @@ func (s *Server) showPool(w http.ResponseWriter, _ *http.Request, p *pool.Pool) 
 		return
 	}
 	writeJSON(w, http.StatusOK, viewPool(p, &st, true))
+}
+
+func (s *Server) showConsul(w http.ResponseWriter, _ *http.Request) {
+	if s.consul == nil {
+		writeError(w, http.StatusNotFound, errors.New("no pool has a source in Consul, and the configuration has no key consul"))
+		return
+	}
+	st := s.consul.Stats()
+	writeJSON(w, http.StatusOK, viewConsul(&st))
 }
 
 func writeText(w http.ResponseWriter, status int, text string) {

@@ -3,6 +3,7 @@ package admin
 import (
 	"time"
 
+	"steelyard/discovery"
 	"steelyard/internal/pool"
 )
 
@@ -81,6 +82,29 @@ type sourceView struct {
 	Alarm      string     `json:"alarm,omitempty"`
 	AlarmUntil *time.Time `json:"alarm_until,omitempty"`
 	Held       []string   `json:"held,omitempty"`
+}
+
+type consulView struct {
+	Agent          string     `json:"agent"`
+	Error          string     `json:"error,omitempty"`
+	LastContact    *time.Time `json:"last_contact,omitempty"`
+	Watches        int        `json:"watches"`
+	Failing        int        `json:"watches_failing"`
+	Connections    int        `json:"connections"`
+	MaxConnections int        `json:"max_connections"`
+	Requests       uint64     `json:"requests"`
+	Errors         uint64     `json:"errors"`
+	Moves          uint64     `json:"moves"`
+	Registered     bool       `json:"registered"`
+	RegisterError  string     `json:"register_error,omitempty"`
+}
+
+func viewConsul(s *discovery.ConsulStats) consulView {
+	return consulView{
+		Agent: s.Agent, Error: s.Error, LastContact: when(s.LastContact), Watches: s.Watches, Failing: s.Failing,
+		Connections: s.Connections, MaxConnections: s.MaxConnections, Requests: s.Requests, Errors: s.Errors, Moves: s.Moves,
+		Registered: s.Registered, RegisterError: s.RegisterError,
+	}
 }
 
 // viewPool makes the view of a pool; whole includes the results of checks.

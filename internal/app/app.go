@@ -34,8 +34,8 @@ type App struct {
 // Start builds everything, then opens all listeners, waits for the pools to be
 // ready (clients that connect meanwhile wait too), then serves. On error nothing
 // is left running.
-func Start(cfg *config.Config) (a *App, err error) {
-	a = &App{cfg: cfg, checks: healthcheck.NewScheduler(), failed: make(chan error, len(cfg.Listeners))}
+func Start(cfg *config.Config) (_ *App, err error) {
+	a := &App{cfg: cfg, checks: healthcheck.NewScheduler(), failed: make(chan error, len(cfg.Listeners))}
 	defer func() {
 		if err != nil {
 			a.release()
@@ -70,7 +70,19 @@ func Start(cfg *config.Config) (a *App, err error) {
 			}
 		}()
 	}
+	a.announce()
 	return a, nil
+}
+
+// announce tells Consul, if it is to know, where Steelyard can be reached: at the
+// first listener that has a port.
+func (a *App) announce() {
+	for _, l := range a.listeners {
+		if addr, ok := l.Addr().(*net.TCPAddr); ok && a.consul != nil {
+			a.consul.Announce(addr.IP.String(), addr.Port)
+			return
+		}
+	}
 }
 
 // awaitPools waits until requests may be let in; each pool bounds that itself.
@@ -123,7 +135,7 @@ func (a *App) startAdmin() error {
 		return explainListen("admin", a.cfg.Admin.Address, err)
 	}
 	slog.Info("admin API", "address", a.cfg.Admin.Address)
-	a.admin = admin.New(a.pools)
+	a.admin = admin.New(a.pools, a.consul)
 	a.admin.Serve(ln)
 	return nil
 }
