@@ -4,6 +4,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"gopkg.in/yaml.v3"
 )
 
 func TestParseDuration(t *testing.T) {
@@ -185,6 +187,52 @@ func TestCheckHostHeader(t *testing.T) {
 	for _, s := range []string{"", "http://a", "a/b", "a:b", "a:1\r\nX: y", "a b", "[a]", "[::1", "a:99999", "a\n"} {
 		if checkHostHeader(s) == nil {
 			t.Errorf("%q is accepted", s)
+		}
+	}
+}
+
+func TestAdminAddressIsOfThisMachine(t *testing.T) {
+	good := map[string]string{
+		"127.0.0.1:9400": "127.0.0.1:9400", "127.8.9.10:9400": "127.8.9.10:9400", "[::1]:9400": "[::1]:9400",
+		"LocalHost:9400": "localhost:9400", "unix:/run/admin.sock": "unix:/run/admin.sock",
+	}
+	bad := map[string]string{ // address to suggestion
+		":9400": "127.0.0.1:9400", "0.0.0.0:9400": "127.0.0.1:9400", "[::]:9400": "127.0.0.1:9400", "10.0.0.1:9400": "127.0.0.1:9400",
+		"[2001:db8::1]:9400": "127.0.0.1:9400", "edge.example:9400": "127.0.0.1:9400", "localhost.example:9400": "127.0.0.1:9400",
+		"128.0.0.1:9400": "127.0.0.1:9400", "9400": "127.0.0.1:9400", "*:9400": "", "/run/admin.sock": "unix:/run/admin.sock", "": "",
+	}
+	read := func(text string) (string, Errors) {
+		w := &walker{env: testEnv, left: maxAliased}
+		var got string
+		adminAddress().read(w, value{node: &yaml.Node{Kind: yamlScalar, Value: text, Tag: "!!str"}}, &got)
+		return got, w.errs
+	}
+	for text, want := range good {
+		if got, errs := read(text); got != want || len(errs) > 0 {
+			t.Errorf("%q: %q, %v, want %q", text, got, errs, want)
+		}
+	}
+	for text, want := range bad {
+		if got, errs := read(text); got != "" || len(errs) != 1 || errs[0].Suggest != want {
+			t.Errorf("%q: %q, %v, want an error that suggests %q", text, got, errs, want)
+		}
+	}
+}
+
+func TestParseStatuses(t *testing.T) {
+	good := map[string]string{"200": "200", "200-299": "200-299", "100 - 599": "100-599", "404-404": "404"}
+	for text, want := range good {
+		if got, bad := parseStatuses(text); bad != nil || showStatuses(got) != want {
+			t.Errorf("parseStatuses(%q) = %v, %v, want %s", text, got, bad, want)
+		}
+	}
+	bad := map[string]string{ // text to suggestion
+		"": "", "-": "", "2xx": "200-299", "5XX": "500-599", "4**": "400-499", "6xx": "", "299-200": "200-299", "99": "", "600": "", "200-": "", "-299": "",
+		"200-299-300": "", "+200": "", "2e2": "", "99999999999": "",
+	}
+	for text, want := range bad {
+		if got, wrong := parseStatuses(text); wrong == nil || wrong.suggest != want {
+			t.Errorf("parseStatuses(%q) = %v, %v, want an error that suggests %q", text, got, wrong, want)
 		}
 	}
 }
