@@ -22,6 +22,7 @@ const held = [];
 // What its check answers, and what a share of all other requests does; a test
 // changes them with /_set.
 const mood = { health: 200, share: 0, code: 502 };
+let owed = 0; // how much of a bad answer the share has run up to
 
 // The block that downloads repeat; the Go side makes the same one.
 const block = Buffer.alloc(1 << 20);
@@ -42,9 +43,11 @@ const routes = {
   // What this process saw.
   '/_stats': (req, res) => res.end(JSON.stringify(stats)),
 
-  // The check, and how a test makes the app ill: /_set?health=500, or
-  // /_set?share=0.3&code=502 for a share of all requests that are not named here.
+  // The check, and how a test makes the app ill: /_set?health=500, or health=0,
+  // which never answers, or /_set?share=0.3&code=502 for exactly that share, in
+  // turn, of all requests that are not named here.
   '/healthz': (req, res) => {
+    if (mood.health === 0) return;
     res.writeHead(mood.health);
     res.end(mood.health === 200 ? 'ok' : 'ill');
   },
@@ -176,7 +179,11 @@ const server = createServer(async (req, res) => {
     const route = routes[url.pathname];
     if (route) await route(req, res, url.searchParams);
     else {
-      if (Math.random() < mood.share) res.statusCode = mood.code;
+      owed += mood.share;
+      if (owed >= 1) {
+        owed -= 1;
+        res.statusCode = mood.code;
+      }
       if (process.env.DELAY_MS) await sleep(Number(process.env.DELAY_MS));
       res.end(name);
     }
