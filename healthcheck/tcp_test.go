@@ -39,7 +39,10 @@ func TestTCP(t *testing.T) {
 		{"no answer", func(net.Conn) {}, TCP{Expect: "x"}, `connection closed, expected "x"`},
 		{"hangs", untilClosed, TCP{Expect: "x"}, `no answer within 100ms, expected "x"`},
 		{"hangs after a part", func(c net.Conn) { c.Write([]byte("abc")); untilClosed(c) }, TCP{Expect: "abcd"}, `expected "abcd", got "abc"; no more came within 100ms`},
-		{"reset", func(c net.Conn) { c.(*net.TCPConn).SetLinger(0) }, TCP{Expect: "x"}, "connection reset, expected"},
+		{"reset", func(c net.Conn) {
+			c.Read(make([]byte, 1))
+			c.(*net.TCPConn).SetLinger(0)
+		}, TCP{Send: "?", Expect: "x"}, "connection reset, expected"},
 		{"endless", func(c net.Conn) {
 			for {
 				if _, err := c.Write(make([]byte, 4096)); err != nil {

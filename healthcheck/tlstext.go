@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"net"
 	"strings"
 	"time"
 )
@@ -16,7 +17,7 @@ func tlsError(ctx context.Context, err error, name string, timeout time.Duration
 	var invalid x509.CertificateInvalidError
 	var unknown x509.UnknownAuthorityError
 	var record tls.RecordHeaderError
-	var alert tls.AlertError
+	var op *net.OpError
 	switch {
 	case timedOut(ctx, err):
 		return errors.New("no TLS handshake within " + timeout.String())
@@ -30,8 +31,8 @@ func tlsError(ctx context.Context, err error, name string, timeout time.Duration
 		return errors.New("certificate is signed by an unknown authority" + issuerOf(unknown.Cert) + "; set tls.ca")
 	case errors.As(err, &record):
 		return errors.New("the backend does not speak TLS on this port")
-	case errors.As(err, &alert):
-		return errors.New("the backend refused the TLS handshake: " + strings.TrimPrefix(alert.Error(), "tls: "))
+	case errors.As(err, &op) && op.Op == "remote error": // An alert.
+		return errors.New("the backend refused the TLS handshake: " + strings.TrimPrefix(op.Err.Error(), "tls: "))
 	case isEOF(err):
 		return errors.New("connection closed within the TLS handshake")
 	}
