@@ -31,8 +31,8 @@ func TestEveryExampleIsValid(t *testing.T) {
 		if d.Name() == "node_modules" {
 			return filepath.SkipDir
 		}
-		if filepath.Ext(path) != ".yaml" {
-			return nil
+		if filepath.Ext(path) != ".yaml" || d.Name() == "backends.yaml" {
+			return nil // the latter is a list that a configuration names
 		}
 		found++
 		if out, err := exec.Command(harness.Binary(t), "check", "-c", path).CombinedOutput(); err != nil {
