@@ -254,6 +254,54 @@ func TestDNSRun(t *testing.T) {
 	}
 }
 
+func TestDNSInterpret(t *testing.T) {
+	const soa = "example 30 SOA ns.example. mail.example. 1 2 3 4 "
+	for _, c := range []struct {
+		name       string
+		rcode      int
+		answer, ns []string
+		want       string // records, TTL, negative, alias
+	}{
+		{"records", 0, []string{"app.example 60 A 10.0.0.1", "app.example 9 A 10.0.0.2"}, nil, "2 9s"},
+		{"TTL with the highest bit", 0, []string{"app.example 2147483648 A 10.0.0.1"}, nil, "1 0s"},
+		{"alias with the shortest TTL", 0, []string{"app.example 7 CNAME b.example", "b.example 60 A 10.0.0.1"}, nil, "1 7s"},
+		{"aliases out of order", 0, []string{"c.example 60 A 10.0.0.1", "b.example 8 CNAME c.example", "app.example 60 CNAME b.example"}, nil, "1 8s"},
+		{"alias that is open", 0, []string{"app.example 7 CNAME b.example"}, nil, "0 7s alias b.example."},
+		{"alias to a name without records", 0, []string{"app.example 7 CNAME b.example"}, []string{soa + "5"}, "0 5s has no A record (NODATA)"},
+		{"alias to no name", dns.RcodeNameError, []string{"app.example 7 CNAME b.example"}, nil, "0 7s does not exist (NXDOMAIN)"},
+		{"NXDOMAIN, minimum", dns.RcodeNameError, nil, []string{soa + "5"}, "0 5s does not exist (NXDOMAIN)"},
+		{"NXDOMAIN, TTL of the SOA", dns.RcodeNameError, nil, []string{soa + "3600"}, "0 30s does not exist (NXDOMAIN)"},
+		{"NXDOMAIN without SOA", dns.RcodeNameError, nil, nil, "0 -1ns does not exist (NXDOMAIN)"},
+		{"NODATA without SOA", 0, nil, nil, "0 -1ns has no A record (NODATA)"},
+		{"another class", 0, []string{"app.example 60 CH A 10.0.0.1"}, nil, "0 -1ns has no A record (NODATA)"},
+		{"referral", 0, nil, []string{"example 60 NS ns.example"}, "error only names other servers"},
+		{"circle", 0, []string{"app.example 60 CNAME b.example", "b.example 60 CNAME app.example"}, nil, "error app.example. leads through more than 16 CNAMEs, or in a circle"},
+		{"REFUSED", dns.RcodeRefused, []string{"app.example 60 A 10.0.0.1"}, nil, "error REFUSED"},
+	} {
+		m := &dns.Msg{}
+		m.Rcode = c.rcode
+		for _, line := range c.answer {
+			m.Answer = append(m.Answer, record(t, line))
+		}
+		for _, line := range c.ns {
+			m.Ns = append(m.Ns, record(t, line))
+		}
+		r, err := interpret(m, question{"app.example.", dns.TypeA})
+		got := fmt.Sprint(len(r.records), " ", r.ttl)
+		switch {
+		case err != nil:
+			got = "error " + err.Error()
+		case r.negative != "":
+			got += " " + r.negative
+		case r.alias != "":
+			got += " alias " + r.alias
+		}
+		if got != c.want && (err == nil || !strings.HasPrefix(got, c.want)) {
+			t.Errorf("%s: %q, want %q", c.name, got, c.want)
+		}
+	}
+}
+
 func TestDNSPause(t *testing.T) {
 	o := DefaultDNS()
 	o.Name, o.Port = "app.example", 80

@@ -103,9 +103,15 @@ func (s *fileSource) Run(ctx context.Context, sink Sink) {
 			if first.IsZero() {
 				first = now
 			}
-			due.Reset(min(settle, first.Add(maxSettle).Sub(now)))
+			due.Reset(settleTime(first, now))
 		}
 	}
+}
+
+// settleTime is how long to wait for more events after one at now, when the
+// first was at first.
+func settleTime(first, now time.Time) time.Duration {
+	return max(0, min(settle, first.Add(maxSettle).Sub(now)))
 }
 
 // look reads the file and tells what is new.

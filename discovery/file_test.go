@@ -103,11 +103,6 @@ func TestFileChanges(t *testing.T) {
 				d.next(t, "set "+text)
 			}
 		}},
-		{"unchanged", func(t *testing.T, dir, path string, d *diary) {
-			write(t, path, "a b")
-			write(t, path, "a   b\n")
-			d.silent(t, path)
-		}},
 		{"others in the folder", func(t *testing.T, dir, path string, d *diary) {
 			for i := range 100 {
 				write(t, fmt.Sprintf("%s.%d", path, i), "x")
@@ -324,6 +319,42 @@ func TestFileSteadyWriter(t *testing.T) {
 	<-done
 }
 
+// TestFileLook reads without waiting, so that what is not told is seen too.
+func TestFileLook(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "list")
+	s, d := &fileSource{path: path, decode: words}, newDiary()
+	for i, step := range []struct{ text, want string }{
+		{"a b", "set a b"}, {"a b", ""}, {"a  b", ""}, {"a !", "fail word 2"}, {"a !", ""}, {"a b !", "fail word 3"}, {"a b", "set a b"},
+		{"a b", ""}, {"", "fail is empty"}, {"", ""}, {"-", "set"}, {"-", ""}, {"a b", "set a b"},
+	} {
+		write(t, path, step.text)
+		s.look(d)
+		select {
+		case got := <-d.news:
+			if step.want == "" {
+				t.Errorf("step %d: was told %q, want nothing", i, got)
+				continue
+			}
+			checkEntry(t, got, step.want)
+		default:
+			if step.want != "" {
+				t.Errorf("step %d: was told nothing, want %q", i, step.want)
+			}
+		}
+	}
+}
+
+func TestFileSettleTime(t *testing.T) {
+	first := time.Unix(1_000_000, 0)
+	for after, want := range map[time.Duration]time.Duration{
+		0: settle, 100 * time.Millisecond: settle, maxSettle - settle: settle, maxSettle - settle/4: settle / 4, maxSettle: 0, time.Minute: 0,
+	} {
+		if got := settleTime(first, first.Add(after)); got != want {
+			t.Errorf("%s after the first event: waits %s, want %s", after, got, want)
+		}
+	}
+}
+
 // TestFilePolls has a watch that hears nothing, as on a network file system.
 func TestFilePolls(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "list")
@@ -394,6 +425,24 @@ func TestFileWatchRecovers(t *testing.T) {
 	}
 	if text := log.String(); !strings.Contains(text, "noticed at once again") {
 		t.Errorf("log %q", text)
+	}
+}
+
+// TestFileWatchSeesAnotherFolder exchanges a folder above the one of the file,
+// which inotify does not tell of; the next poll sees it.
+func TestFileWatchSeesAnotherFolder(t *testing.T) {
+	root := t.TempDir()
+	must(t, os.MkdirAll(filepath.Join(root, "a", "conf"), 0o755))
+	must(t, os.MkdirAll(filepath.Join(root, "b", "conf"), 0o755))
+	w := &fileWatch{path: filepath.Join(root, "a", "conf", "list"), log: slog.New(slog.DiscardHandler), open: fsnotify.NewWatcher}
+	defer w.close()
+	if !w.follow() || w.follow() {
+		t.Error("a watch that begins is a change, and once")
+	}
+	must(t, os.Rename(filepath.Join(root, "a"), filepath.Join(root, "c")))
+	must(t, os.Rename(filepath.Join(root, "b"), filepath.Join(root, "a")))
+	if !w.follow() || w.follow() {
+		t.Error("another folder of the same name is a change, and once")
 	}
 }
 

@@ -42,85 +42,72 @@ func DefaultFile() FileOptions {
 	return FileOptions{Guard: GuardOptions{MaxRemoval: 1, Timeout: 10 * time.Minute}}
 }
 
-// findings collects what is wrong with options.
-type findings []error
-
-func (f *findings) add(option, format string, args ...any) {
-	*f = append(*f, &OptionError{Option: option, Problem: fmt.Sprintf(format, args...)})
-}
-
-func (f *findings) duration(option string, d, from, to time.Duration) {
-	if d < from || d > to {
-		f.add(option, "%s is out of range; allowed are %s to %s", d, from, to)
-	}
-}
-
 // Validate reports everything that is wrong with o, as *OptionError values
 // joined into one error, or nil. Timeout must be set even if the guard is off.
 func (o GuardOptions) Validate() error {
-	var f findings
+	var p problems
 	if !(o.MaxRemoval >= 0 && o.MaxRemoval <= 1) { // Not-a-number fails both.
-		f.add("max_removal", "%v is out of range; allowed are 0%% to 100%%, where 100%% turns the guard off", o.MaxRemoval)
+		p.add("max_removal", "%v is out of range; allowed are 0%% to 100%%, where 100%% turns the guard off", o.MaxRemoval)
 	}
-	f.duration("guard_timeout", o.Timeout, minGuardTimeout, maxGuardTimeout)
-	return errors.Join(f...)
+	p.between("guard_timeout", o.Timeout, minGuardTimeout, maxGuardTimeout)
+	return errors.Join(p...)
 }
 
 // Validate reports everything that is wrong with o, as *OptionError values
 // joined into one error, or nil. Start from DefaultDNS.
 func (o DNSOptions) Validate() error {
-	var f findings
+	var p problems
 	if problem := nameProblem(o.Name); problem != "" {
-		f.add("name", "%s", problem)
+		p.add("name", "%s", problem)
 	}
 	switch o.Type {
 	case "", "a":
 		switch {
 		case o.Port == 0:
-			f.add("port", "is missing: an address record has no port, say which one all members listen on")
+			p.add("port", "is missing: an address record has no port, say which one all members listen on")
 		case o.Port < 1 || o.Port > 65535:
-			f.add("port", "%d is out of range; allowed are 1 to 65535", o.Port)
+			p.add("port", "%d is out of range; allowed are 1 to 65535", o.Port)
 		}
 	case "srv":
 		if o.Port != 0 {
-			f.add("port", "%d is given, but srv records bring their own; leave it out, or use type a", o.Port)
+			p.add("port", "%d is given, but srv records bring their own; leave it out, or use type a", o.Port)
 		}
 	default:
-		f.add("type", "unknown type %q; allowed are a (A and AAAA) and srv", o.Type)
+		p.add("type", "unknown type %q; allowed are a (A and AAAA) and srv", o.Type)
 	}
 	if len(o.Servers) > maxServers {
-		f.add("servers", "%d are given; allowed are at most %d", len(o.Servers), maxServers)
+		p.add("servers", "%d are given; allowed are at most %d", len(o.Servers), maxServers)
 	}
 	for _, s := range o.Servers {
 		if _, err := serverAddress(s); err != nil {
-			f.add("servers", "%v", err)
+			p.add("servers", "%v", err)
 		}
 	}
-	f.duration("timeout", o.Timeout, minDNSTimeout, maxDNSTimeout)
-	f.duration("min_ttl", o.MinTTL, minDNSPace, maxDNSPace)
-	f.duration("max_ttl", o.MaxTTL, minDNSPace, maxDNSPace)
+	p.between("timeout", o.Timeout, minDNSTimeout, maxDNSTimeout)
+	p.between("min_ttl", o.MinTTL, minDNSPace, maxDNSPace)
+	p.between("max_ttl", o.MaxTTL, minDNSPace, maxDNSPace)
 	if o.MinTTL > o.MaxTTL {
-		f.add("min_ttl", "%s is longer than max_ttl (%s)", o.MinTTL, o.MaxTTL)
+		p.add("min_ttl", "%s is longer than max_ttl (%s)", o.MinTTL, o.MaxTTL)
 	}
 	if o.NXDomainRepeats < 1 || o.NXDomainRepeats > maxRepeats {
-		f.add("nxdomain_repeats", "%d is out of range; allowed are 1 to %d", o.NXDomainRepeats, maxRepeats)
+		p.add("nxdomain_repeats", "%d is out of range; allowed are 1 to %d", o.NXDomainRepeats, maxRepeats)
 	}
-	return errors.Join(errors.Join(f...), o.Guard.Validate())
+	return errors.Join(errors.Join(p...), o.Guard.Validate())
 }
 
 // Validate reports everything that is wrong with o, as *OptionError values
 // joined into one error, or nil. The file need not be there.
 func (o FileOptions) Validate() error {
-	var f findings
+	var p problems
 	switch {
 	case o.Path == "":
-		f.add("path", "is missing; give the path of the file")
+		p.add("path", "is missing; give the path of the file")
 	case strings.ContainsRune(o.Path, 0):
-		f.add("path", "%q has a zero byte", o.Path)
+		p.add("path", "%q has a zero byte", o.Path)
 	case strings.HasSuffix(o.Path, "/"), o.Path == ".", o.Path == "..":
-		f.add("path", "%q names a folder; give the path of a file", o.Path)
+		p.add("path", "%q names a folder; give the path of a file", o.Path)
 	}
-	return errors.Join(errors.Join(f...), o.Guard.Validate())
+	return errors.Join(errors.Join(p...), o.Guard.Validate())
 }
 
 // nameProblem says what is wrong with a domain name, or "". It takes letters,
