@@ -261,7 +261,8 @@ func TestDNSServersInTurn(t *testing.T) {
 }
 
 func TestDNSAskEndsWithContext(t *testing.T) {
-	n := serveDNS(t, silence)
+	asked := make(chan struct{}, 100)
+	n := serveDNS(t, func(dns.ResponseWriter, *dns.Msg) { asked <- struct{}{} })
 	c := &client{given: []string{n.addr}, timeout: 30 * time.Second}
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error)
@@ -269,9 +270,7 @@ func TestDNSAskEndsWithContext(t *testing.T) {
 		_, err := c.ask(ctx, question{"app.example.", dns.TypeA})
 		done <- err
 	}()
-	for n.udp.Load() == 0 {
-		time.Sleep(time.Millisecond)
-	}
+	<-asked
 	cancel()
 	select {
 	case err := <-done:
@@ -381,17 +380,15 @@ func TestResolvConf(t *testing.T) {
 }
 
 func TestDNSLeaksNothing(t *testing.T) {
-	n := serveDNS(t, silence)
+	asked := make(chan struct{}, 100)
+	n := serveDNS(t, func(dns.ResponseWriter, *dns.Msg) { asked <- struct{}{} })
 	o := DefaultDNS()
 	o.Name, o.Type, o.Servers = "app.example", "srv", []string{n.addr}
 	s, err := NewDNS(o, nil)
 	must(t, err)
 	once := func() {
-		asked := n.udp.Load()
 		stop := start(t, s, newDiary())
-		for n.udp.Load() == asked {
-			time.Sleep(time.Millisecond)
-		}
+		<-asked
 		stop()
 	}
 	once()
