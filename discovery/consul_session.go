@@ -16,7 +16,7 @@ const (
 	probeInterval = 3 * time.Second
 	tokenInterval = time.Second
 	firstRetry    = 200 * time.Millisecond
-	lastRetry     = 1500 * time.Millisecond
+	lastRetry     = time.Second
 	// returnInterval is how often the agents before the one in use are tried.
 	returnInterval = 15 * time.Second
 	// refusedTime is how long an agent that passes its probe may fail every
@@ -112,6 +112,8 @@ func (a *agents) leave(s *session, why error) {
 	case errors.Is(why, errClosed):
 	case errors.Is(why, errNewToken):
 		a.log.Info("the token for Consul has changed; everything is asked anew")
+	case errors.Is(why, errReturned):
+		a.log.Info("Consul agent left", "agent", s.agent.address, "reason", why)
 	default:
 		a.log.Warn("Consul agent given up", "agent", s.agent.address, "reason", why)
 	}
