@@ -19,7 +19,7 @@ type Steelyard struct {
 }
 
 // Start runs steelyard with a configuration in which LISTEN and ADMIN stand for
-// free addresses, and waits until the first accepts connections.
+// free addresses, and waits until those it names accept connections.
 func Start(t testing.TB, yaml string) *Steelyard {
 	t.Helper()
 	address := FreeAddress(t)
@@ -44,7 +44,7 @@ func Start(t testing.TB, yaml string) *Steelyard {
 		if s.Ended() {
 			t.Fatalf("steelyard ended instead of listening; its configuration:\n%s", yaml)
 		}
-		return dials("tcp", address)
+		return dials("tcp", address) && (!strings.Contains(yaml, "ADMIN") || dials("tcp", admin))
 	})
 	return s
 }
