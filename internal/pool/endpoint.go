@@ -20,6 +20,7 @@ type Endpoint struct {
 	outcomes outlier.Counter
 	failing  atomic.Bool  // the last dial failed
 	refusals atomic.Int64 // dials that failed, ever
+	heldOff  atomic.Bool  // the writer leaves it alone, so it need not hear of more failed dials
 	cut      atomic.Bool  // draining is over: what is in flight has to end
 
 	mu      sync.Mutex
@@ -36,14 +37,20 @@ type member struct {
 	since   time.Time // when it became what it is
 	upSince time.Time // when it began to start slowly; zero: it has its weight
 	verdict verdict
+	early   bool // it is there since the pool started and was nothing but checked yet
+	lost    bool // more than unreachable since it was last used
+	proven  bool // it served before it was checked, so its check has to speak first
 
 	seenRefusals int64
 	held         bool // it is left alone because dials to it failed
 	hold         time.Duration
 	heldSince    time.Time
 	heldUntil    time.Time
+	toldHeld     time.Time // when its being held was logged the last time
+	quiet        bool      // this time it is not logged
 
 	record     outlier.Record
+	judged     int64  // of its failures, those that record has taken in
 	ejectedFor string // why the last time
 	rejected   string // an ejection that the pool could not afford
 
@@ -133,7 +140,9 @@ func (p *Pool) ConnectFailed(e *Endpoint) {
 	e.failing.Store(true)
 	e.refusals.Add(1)
 	p.Failed(e)
-	p.poke()
+	if !e.heldOff.Load() { // or the storm of an outage would keep the writer busy
+		p.poke()
+	}
 }
 
 // Connected tells the pool that a dial to e succeeded.

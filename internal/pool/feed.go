@@ -2,6 +2,7 @@ package pool
 
 import (
 	"context"
+	"log/slog"
 	"time"
 
 	"steelyard/discovery"
@@ -21,6 +22,7 @@ type feed struct {
 	alarmed bool
 
 	answered bool
+	first    bool      // the last answer was the first, and is not worked in yet
 	updated  time.Time // of the last answer
 	err      error     // since the last answer
 	errSince time.Time
@@ -51,6 +53,7 @@ func (w *writer) applySources(sources []SourceOptions) {
 
 func (w *writer) startFeed(s SourceOptions) *feed {
 	f := &feed{SourceOptions: s, name: s.Source.String()}
+	f.guard.Name = f.name
 	var ctx context.Context
 	ctx, f.cancel = context.WithCancel(w.ctx)
 	w.pool.stopped.Add(1)
@@ -96,6 +99,7 @@ func (w *writer) answered(f *feed, members []discovery.Member) {
 	} else if !f.answered {
 		w.log.Info("source answers", "source", f.name, "members", len(members))
 	}
+	f.first = f.first || !f.answered
 	f.answered, f.updated, f.err = true, now, nil
 	f.guard.Set(now, f.Guard, members)
 	w.moved = true
@@ -128,9 +132,12 @@ func (w *writer) dropHeld() {
 	for _, f := range w.feeds {
 		for address := range f.held {
 			e := w.endpoints[address]
-			if e != nil && e.kept && !e.passes() && f.guard.Drop(address) {
+			if e == nil || !e.kept || e.passes() || !f.guard.Drop(address) {
+				continue
+			}
+			w.moved = true
+			if w.mayTell(slog.LevelInfo, "a held backend fails its check; it leaves") {
 				w.log.Info("a held backend fails its check; it leaves", "backend", address, "source", f.name)
-				w.moved = true
 			}
 		}
 		w.tellAlarm(f)

@@ -53,7 +53,7 @@ func (e *Endpoint) health() verdict {
 		return verdictFailing
 	case e.checked.Check != nil && e.checked.State() == healthcheck.Unhealthy:
 		return verdictUnhealthy
-	case e.checked.Check != nil && e.checked.State() == healthcheck.Checking:
+	case e.checked.Check != nil && e.checked.State() == healthcheck.Checking && !e.proven:
 		return verdictChecking
 	case !e.record.Until().IsZero():
 		return verdictEjected
@@ -71,55 +71,77 @@ func (e *Endpoint) passes() bool {
 	return e.checked.Check == nil || e.checked.State() != healthcheck.Unhealthy
 }
 
-// judge is the verdict of this moment.
-func (e *Endpoint) judge(now time.Time, slow time.Duration) verdict {
+// judge is the verdict of this moment, but for slow starts.
+func (e *Endpoint) judge() verdict {
 	switch {
 	case e.disabled:
 		return verdictDisabled
 	case e.drain != nil || e.state == discovery.Draining:
 		return verdictDraining
 	}
-	v := e.health()
-	if v == verdictHealthy && !e.upSince.IsZero() && now.Sub(e.upSince) < slow {
-		return verdictSlow
-	}
-	return v
+	return e.health()
 }
 
-// timed reports that the verdict may change by time alone.
-func (e *Endpoint) timed() bool {
-	return e.held || e.verdict == verdictSlow || e.verdict == verdictChecking || e.drain != nil ||
-		!e.record.Until().IsZero()
+// due reports that time alone may have changed something about the backend. Ends
+// of ejections are seen by eject.
+func (e *Endpoint) due(now time.Time) bool {
+	switch {
+	case e.verdict == verdictSlow, e.verdict == verdictChecking, !e.leftAt.IsZero():
+		return true
+	case e.held:
+		return !now.Before(e.heldUntil)
+	}
+	return e.overdue(now) || e.calm(now)
+}
+
+// overdue reports that the time to drain has passed and that this is news.
+func (e *Endpoint) overdue(now time.Time) bool {
+	d := e.drain
+	return d != nil && !d.over && !d.until.IsZero() && !now.Before(d.until)
 }
 
 // judgeAll brings every verdict up to date.
 func (w *writer) judgeAll(now time.Time) {
-	var changes transitions
 	for _, e := range w.endpoints {
 		w.holdOff(e, now)
-		if d := e.drain; d != nil && !d.over && !d.until.IsZero() && !now.Before(d.until) {
+		if e.overdue(now) {
 			w.endDrain(e)
 		}
-		v := e.judge(now, w.opts.SlowStart)
-		if v == e.verdict {
+		v := e.judge()
+		if v == verdictHealthy {
+			v = w.start(e, now)
+		}
+		from := e.verdict
+		if v == from {
 			continue
 		}
-		if v == verdictHealthy && w.rampsUp(e, now) {
-			e.upSince, v = now, verdictSlow
-		}
-		changes.add(e, e.verdict, v)
 		e.verdict, e.since = v, now
+		e.early = e.early && v == verdictChecking
+		e.lost = !v.usable() && (e.lost || v != verdictUnreachable)
+		w.tellVerdict(e, from)
 	}
-	w.tell(&changes)
 }
 
-// rampsUp reports whether a backend that has just become healthy starts slowly:
-// not if it was away for a moment only, nor if the whole pool starts.
-func (w *writer) rampsUp(e *Endpoint, now time.Time) bool {
-	if w.opts.SlowStart == 0 || !w.isReady || e.verdict == verdictSlow {
+// start is the verdict of a backend that is sound: healthy, or on the way there
+// if it was out before. A start that was interrupted begins anew, but for a blip.
+func (w *writer) start(e *Endpoint, now time.Time) verdict {
+	if !e.verdict.usable() && w.startsSlowly(e, now) {
+		e.upSince = now
+	}
+	if !e.upSince.IsZero() && now.Sub(e.upSince) < w.opts.SlowStart {
+		return verdictSlow
+	}
+	e.upSince = time.Time{} // a longer SlowStart does not take weight back
+	return verdictHealthy
+}
+
+// startsSlowly reports whether a backend that has just become sound starts
+// slowly: not if it was away for a moment only, nor if the whole pool starts.
+func (w *writer) startsSlowly(e *Endpoint, now time.Time) bool {
+	if w.opts.SlowStart == 0 || e.early {
 		return false
 	}
-	return e.verdict != verdictUnreachable || now.Sub(e.heldSince) >= blip
+	return e.lost || e.verdict == verdictNone || now.Sub(e.heldSince) >= blip
 }
 
 // blip is how long a backend may be unreachable without starting slowly after it.
@@ -138,7 +160,7 @@ func (e *Endpoint) ramp(now time.Time, slow time.Duration) int {
 	return min(max(percent-percent%rampStep, rampStep), 100-rampStep)
 }
 
-// publish builds the snapshot of what the writer knows now.
+// publish looks at everything, and stores a snapshot if that makes a difference.
 func (w *writer) publish() {
 	began := time.Now()
 	w.eject(began)
@@ -147,28 +169,39 @@ func (w *writer) publish() {
 	}
 	w.judgeAll(began)
 	w.dropHeld()
-	if w.forget(); w.moved {
+	if w.forget(began); w.moved {
 		w.move(began)
 		w.judgeAll(began)
 	}
 	w.stale = false
 	w.tellMembers()
-	w.getReady(began)
-	s := w.build(began)
-	if before := w.pool.snap.Load(); before == nil || !before.same(s) {
+	w.store(w.build(began))
+	w.getReady(began) // last, so that whoever waited for it finds the backends
+	w.nextLook = time.Now().Add(time.Since(began))
+}
+
+// store gives a snapshot its pickers and makes it the one in force, unless that
+// makes no difference.
+func (w *writer) store(s *Snapshot) {
+	before := w.pool.snap.Load()
+	switch {
+	case before == nil || !before.picksLike(s):
 		s.primary = w.policy.Build(s.members[:s.primaries:s.primaries])
 		if s.primaries < s.pickable {
 			s.backup = w.backup.Build(s.members[s.primaries:s.pickable])
 		}
-		w.pool.snap.Store(s)
-		w.pool.queue.wakeAll()
+	case before.same(s):
+		return
+	default:
+		s.primary, s.backup = before.primary, before.backup
 	}
-	w.nextLook = time.Now().Add(time.Since(began))
+	w.pool.snap.Store(s)
+	w.pool.queue.wakeAll()
 }
 
 // build makes a snapshot without its pickers.
 func (w *writer) build(now time.Time) *Snapshot {
-	s := &Snapshot{roster: w.roster, members: slices.Clone(w.members)}
+	s := &Snapshot{roster: w.roster, members: slices.Clone(w.members), madeBy: w.policies}
 	usable := 0
 	for i, e := range s.Endpoints[:s.pickable] {
 		m := &s.members[i]
@@ -188,6 +221,7 @@ func (w *writer) build(now time.Time) *Snapshot {
 		s.why = w.why()
 	}
 	w.tellFailOpen(s, now)
+	w.tellNobody(s)
 	level(s.members[:s.primaries])
 	level(s.members[s.primaries:s.pickable])
 	s.keeps = make([]bool, len(s.Endpoints))

@@ -18,6 +18,7 @@ var bindingSeed = maphash.MakeSeed()
 // claimed is one backend that somebody names.
 type claimed struct {
 	address string
+	first   bool // by the first answer of its source
 	claim
 }
 
@@ -30,7 +31,7 @@ func (w *writer) collect() []claimed {
 	}
 	all := make([]claimed, 0, n)
 	for _, b := range w.opts.Backends {
-		all = append(all, claimed{b.Address, claim{weight: b.Weight, backup: b.Backup, limit: int64(b.MaxConnections)}})
+		all = append(all, claimed{b.Address, false, claim{weight: b.Weight, backup: b.Backup, limit: int64(b.MaxConnections)}})
 	}
 	if len(w.feeds) == 0 {
 		return all // distinct by configuration
@@ -46,7 +47,7 @@ func (w *writer) collect() []claimed {
 				continue
 			}
 			seen[m.Address] = true
-			all = append(all, claimed{m.Address, w.claimOf(f, m)})
+			all = append(all, claimed{m.Address, f.first, w.claimOf(f, m)})
 		}
 	}
 	return all
@@ -75,6 +76,7 @@ func (w *writer) move(now time.Time) {
 		e, known := w.endpoints[all[i].address]
 		if !known {
 			e = w.newEndpoint(all[i].address, now)
+			e.early = !w.isReady || all[i].first && now.Sub(w.began) < startLimit
 		}
 		if !e.leftAt.IsZero() {
 			w.rejoin(e)
@@ -87,6 +89,9 @@ func (w *writer) move(now time.Time) {
 			w.leave(e, now)
 		}
 	}
+	for _, f := range w.feeds {
+		f.first = false
+	}
 	w.enrol(order)
 	w.moved, w.stale = false, true
 }
@@ -98,7 +103,7 @@ func (w *writer) newEndpoint(address string, now time.Time) *Endpoint {
 		Conns:   transport.NewEndpoint(address, w.opts.Transport),
 	}
 	e.since = now
-	w.operated[address].restore(e)
+	w.recall(e)
 	w.endpoints[address] = e
 	w.membersLog.added++
 	w.check(e)
@@ -109,6 +114,9 @@ func (w *writer) newEndpoint(address string, now time.Time) *Endpoint {
 // what earlier ones found out is kept.
 func (w *writer) check(e *Endpoint) {
 	before := e.checked
+	if before.Check == nil {
+		e.proven = e.verdict.usable()
+	}
 	if w.probe == nil {
 		before.stop()
 		e.checked = checkOf{}
@@ -140,25 +148,30 @@ func (w *writer) leave(e *Endpoint, now time.Time) {
 
 // rejoin takes a backend back that had left and was not yet forgotten.
 func (w *writer) rejoin(e *Endpoint) {
-	e.leftAt, e.drain = time.Time{}, nil
-	e.cut.Store(false)
-	w.operated[e.Address].restore(e)
+	e.leftAt = time.Time{}
+	w.recall(e)
 	w.membersLog.added++
 }
 
+// sessionsFor bounds how long a backend that has left waits for the clients that
+// are bound to it, where its drain has no bound; that is the longest a drain can
+// be given. Or a pool whose backends change all the time would keep all of them.
+const sessionsFor = 24 * time.Hour
+
 // forget drops the backends that have left and have nothing to do any more. A
 // request that has just taken one from an old snapshot may still be served.
-func (w *writer) forget() {
+func (w *writer) forget(now time.Time) {
 	for address, e := range w.endpoints {
 		if e.leftAt.IsZero() || e.Backend.InFlight() > 0 {
 			continue
 		}
-		if w.opts.Sticky != nil && !e.drain.over && e.sound() {
+		if w.opts.Sticky != nil && !e.drain.over && !e.disabled && e.sound() && now.Sub(e.leftAt) < sessionsFor {
 			continue // bound sessions may come
 		}
 		e.checked.stop()
 		e.Conns.Close()
 		delete(w.endpoints, address)
+		w.remember(address, now)
 		w.moved = w.moved || w.opts.Sticky != nil // it was in the roster
 	}
 }

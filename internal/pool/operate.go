@@ -3,6 +3,7 @@ package pool
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"steelyard/balancer"
@@ -15,10 +16,50 @@ type operated struct {
 	drain     *drain
 	weightSet bool
 	weight    int
+	gone      time.Time // when the backend was forgotten; zero: it is there
 }
+
+// maxRemembered bounds of how many backends that are gone it is known what the
+// operator has said of them.
+const maxRemembered = 1000
 
 func (o operated) restore(e *Endpoint) {
 	e.disabled, e.drain, e.weightSet, e.operWeight = o.disabled, o.drain, o.weightSet, o.weight
+	e.cut.Store(o.drain != nil && o.drain.over)
+}
+
+// recall gives a backend that comes, or comes back, what the operator has said
+// of it.
+func (w *writer) recall(e *Endpoint) {
+	o, ok := w.operated[e.Address]
+	if ok {
+		o.gone = time.Time{}
+		w.operated[e.Address] = o
+	}
+	o.restore(e)
+}
+
+// remember notes that a backend is gone of which the operator has said
+// something, and forgets the one that is gone for longest if they are too many.
+func (w *writer) remember(address string, now time.Time) {
+	o, ok := w.operated[address]
+	if !ok {
+		return
+	}
+	o.gone = now
+	w.operated[address] = o
+	gone, oldest := 0, address
+	for a, other := range w.operated {
+		if other.gone.IsZero() {
+			continue
+		}
+		if gone++; other.gone.Before(w.operated[oldest].gone) {
+			oldest = a
+		}
+	}
+	if gone > maxRemembered {
+		delete(w.operated, oldest)
+	}
 }
 
 // ErrNoBackend is what commands about a backend return that is not there.
@@ -47,7 +88,6 @@ func (p *Pool) operate(address string, change func(*operated, *writer)) error {
 			w.operated[address] = o
 		}
 		o.restore(e)
-		e.cut.Store(false)
 		w.moved = true
 		w.publish()
 		return nil
@@ -82,7 +122,7 @@ func (p *Pool) Enable(address string) error {
 // it has the configured one again. The error is ErrNoBackend or names the range.
 func (p *Pool) SetWeight(address string, weight int) error {
 	if weight > balancer.MaxWeight {
-		return fmt.Errorf("weight %d is not within 0 to %d", weight, balancer.MaxWeight)
+		return fmt.Errorf("pool %s: weight %d is not within 0 to %d", p.name, weight, balancer.MaxWeight)
 	}
 	return p.operate(address, func(o *operated, _ *writer) {
 		o.weightSet, o.weight = weight >= 0, max(weight, 0)
@@ -108,7 +148,9 @@ func (w *writer) endDrain(e *Endpoint) {
 	e.drain.over = true
 	n := e.Backend.InFlight()
 	e.cutAll()
-	w.log.Info("drain is over", "backend", e.Address, "requests_cut", n)
+	if w.mayTell(slog.LevelInfo, "drain is over") {
+		w.log.Info("drain is over", "backend", e.Address, "requests_cut", n)
+	}
 }
 
 // currentWeight is the operator's word, else the claim's.

@@ -59,6 +59,8 @@ type Options struct {
 	// nil is slog's default.
 	Checks *healthcheck.Scheduler
 	Log    *slog.Logger
+
+	probe healthcheck.Probe // instead of the one that Check names, in tests
 }
 
 // BackendOptions is one static backend of a pool.

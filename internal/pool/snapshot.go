@@ -13,6 +13,7 @@ type Snapshot struct {
 	keeps   []bool // by index: bound clients may stay
 	primary balancer.Picker
 	backup  balancer.Picker // nil without backups
+	madeBy  uint64          // which policy has built the pickers
 
 	// FailOpen says that no backend is healthy and that all are used.
 	FailOpen bool
@@ -27,6 +28,12 @@ func (s *Snapshot) Why() string { return s.why }
 func (o *Snapshot) same(s *Snapshot) bool {
 	return o.serial == s.serial && o.FailOpen == s.FailOpen && o.why == s.why &&
 		slices.Equal(o.members, s.members) && slices.Equal(o.keeps, s.keeps)
+}
+
+// picksLike reports whether the pickers of o pick for s as well.
+func (o *Snapshot) picksLike(s *Snapshot) bool {
+	return o.madeBy == s.madeBy && o.primaries == s.primaries &&
+		slices.Equal(o.members[:o.pickable], s.members[:s.pickable])
 }
 
 // roster is the part of a snapshot that only new options change; snapshots

@@ -1,6 +1,8 @@
 package pool
 
 import (
+	"slices"
+	"strings"
 	"time"
 
 	"steelyard/healthcheck"
@@ -85,22 +87,23 @@ func (w *writer) status(now time.Time) Status {
 		Name:          w.pool.name,
 		Policy:        w.opts.Policy.Policy,
 		FailOpenSince: w.failOpen,
-		Why:           w.pool.Snapshot().why,
 		Waiting:       int(w.pool.queue.waiting.Load()),
 	}
-	if !w.failOpen.IsZero() {
-		s.Why = w.why()
+	if snap := w.pool.Snapshot(); snap.FailOpen || snap.why != "" {
+		s.Why = w.why() // as it is now: the texts of checks go on changing
 	}
 	listed := make(map[*Endpoint]bool, len(w.endpoints))
 	for _, e := range w.roster.Endpoints {
 		listed[e] = true
 		s.Backends = append(s.Backends, w.backendStatus(e, now))
 	}
+	first := len(s.Backends)
 	for _, e := range w.endpoints { // those that have left and finish what they have
 		if !listed[e] {
 			s.Backends = append(s.Backends, w.backendStatus(e, now))
 		}
 	}
+	slices.SortFunc(s.Backends[first:], func(a, b BackendStatus) int { return strings.Compare(a.Address, b.Address) })
 	for _, f := range w.feeds {
 		s.Sources = append(s.Sources, f.status())
 	}

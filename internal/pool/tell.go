@@ -9,64 +9,77 @@ import (
 	"steelyard/discovery"
 )
 
-// maxTold is how many changes of backends are logged one by one; more at once
-// are logged as one line for each kind.
-const maxTold = 8
+// Of each kind of line about a backend, maxTold are logged in tellEvery, and
+// then how many more there were: ten thousand backends that fail together, each
+// at its own time, are one event and not ten thousand.
+const (
+	maxTold   = 20
+	tellEvery = 10 * time.Second
+)
 
-// transitions collects what changed in one look at the pool.
-type transitions struct{ all []transition }
-
-type transition struct {
-	e        *Endpoint
-	from, to verdict
+// telling counts the lines about backends since it began.
+type telling struct {
+	since  time.Time
+	counts map[string]told
 }
 
-func (t *transitions) add(e *Endpoint, from, to verdict) {
-	if to == verdictUnreachable && e.hold > holdFirst || from == verdictUnreachable && to.usable() {
-		return // one line for the whole time, and one at its end; see holdOff
-	}
-	if from == verdictNone && to.usable() || from == verdictSlow && to == verdictHealthy {
-		return // what starts well, or has started, is not news
-	}
-	if to == verdictChecking || to == verdictEjected || !e.here && from == verdictNone {
-		return // told elsewhere, or not yet anything
-	}
-	t.all = append(t.all, transition{e, from, to})
+type told struct {
+	level slog.Level
+	n     int
 }
 
-// tell logs the changes of backends.
-func (w *writer) tell(t *transitions) {
-	if len(t.all) <= maxTold {
-		for _, c := range t.all {
-			w.tellOne(c)
-		}
+// mayTell counts a line, and reports whether it is to be logged.
+func (w *writer) mayTell(level slog.Level, text string) bool {
+	t := &w.telling
+	if len(t.counts) == 0 {
+		t.counts, t.since = map[string]told{}, time.Now()
+	}
+	n := t.counts[text].n + 1
+	t.counts[text] = told{level, n}
+	return n <= maxTold
+}
+
+// tellRest logs how many lines were left out, when it is time.
+func (w *writer) tellRest(now time.Time) {
+	t := &w.telling
+	if len(t.counts) == 0 || now.Sub(t.since) < tellEvery {
 		return
 	}
-	counts := map[verdict]int{}
-	for _, c := range t.all {
-		counts[c.to]++
+	for text, c := range t.counts {
+		if c.n > maxTold {
+			w.log.Log(w.ctx, c.level, text+" (and more of them)", "backends", c.n-maxTold, "within", tellEvery)
+		}
 	}
-	for to, n := range counts {
-		w.log.Log(w.ctx, levelOf(to), "backends are "+to.String(), "backends", n)
-	}
+	clear(t.counts)
 }
 
-func levelOf(v verdict) slog.Level {
-	if v.usable() || v.ordered() {
-		return slog.LevelInfo
+// tellVerdict logs that a backend has become something else.
+func (w *writer) tellVerdict(e *Endpoint, from verdict) {
+	to := e.verdict
+	switch {
+	case to == verdictUnreachable && (e.quiet || e.hold > holdFirst), from == verdictUnreachable && to.usable():
+		return // one line for the whole time, and one at its end; see holdOff
+	case (from == verdictNone || from == verdictChecking && !w.isReady) && to.usable(), from == verdictSlow && to == verdictHealthy:
+		return // what starts well, or has started, is not news
+	case to == verdictChecking, to == verdictEjected, !e.here && from == verdictNone:
+		return // told elsewhere, or not yet anything
 	}
-	return slog.LevelWarn
-}
-
-func (w *writer) tellOne(c transition) {
-	attrs := []any{"backend", c.e.Address, "was", c.from.String()}
-	if text := c.e.explain(); text != "" {
-		attrs = append(attrs, "because", text)
+	level := slog.LevelWarn
+	if to.usable() || to.ordered() {
+		level = slog.LevelInfo
 	}
-	if d := c.e.drain; d != nil && !d.until.IsZero() {
+	text := "backend is " + to.String()
+	if !w.mayTell(level, text) {
+		return
+	}
+	attrs := []any{"backend", e.Address, "was", from.String()}
+	if because := e.explain(); because != "" {
+		attrs = append(attrs, "because", because)
+	}
+	if d := e.drain; d != nil && !d.until.IsZero() {
 		attrs = append(attrs, "until", d.until.Format(time.TimeOnly))
 	}
-	w.log.Log(w.ctx, levelOf(c.to), "backend is "+c.to.String(), attrs...)
+	w.log.Log(w.ctx, level, text, attrs...)
 }
 
 // explain says for people why a backend is what it is; "" when it is healthy.
@@ -97,9 +110,6 @@ func (e *Endpoint) explain() string {
 	case verdictChecking:
 		return "its first check has not ended"
 	}
-	if e.held && e.rejected == "" {
-		return ""
-	}
 	if e.rejected != "" {
 		return "would be ejected (" + e.rejected + "), but the pool cannot spare it"
 	}
@@ -118,24 +128,57 @@ func (w *writer) tellMembers() {
 	}
 }
 
+// openQuiet is how long a pool whose backends were all out has to do without
+// failing open before that counts as over, unless one is known to be reached. It
+// is longer than a hold-off, after which a backend is due to be tried again.
+const openQuiet = holdMost + 2*time.Second
+
 // tellFailOpen logs when a pool begins and ceases to use backends of which none
 // is healthy.
 func (w *writer) tellFailOpen(s *Snapshot, now time.Time) {
+	before := w.pool.snap.Load()
+	if s.FailOpen || before != nil && before.FailOpen {
+		w.lastOpen = now
+	}
 	switch {
 	case s.FailOpen && w.failOpen.IsZero():
 		w.failOpen = now
 		w.pool.Stats.FailOpens.Add(1)
-		w.log.Warn("no backend is healthy; all are used rather than none (when_all_unhealthy: use_all)", "because", w.why())
-	case !s.FailOpen && !w.failOpen.IsZero() && w.someReached():
+		text := "no backend is healthy; all are used rather than none (when_all_unhealthy: use_all)"
+		if w.opts.Reject {
+			text = "no backend is healthy; those are tried that could not be connected to a moment ago"
+		}
+		w.log.Warn(text, "because", w.why())
+	case s.FailOpen || w.failOpen.IsZero():
+	case s.why != "": // worse than before; see tellNobody
+		w.failOpen = time.Time{}
+	case w.someReached() || now.Sub(w.lastOpen) >= openQuiet:
 		w.log.Info("some backend is healthy again", "after", now.Sub(w.failOpen).Round(time.Millisecond))
 		w.failOpen = time.Time{}
+	}
+}
+
+// tellNobody logs when a pool begins and ceases to have no backend at all that
+// could be used. While it starts, whoever waits for it tells.
+func (w *writer) tellNobody(s *Snapshot) {
+	nobody := s.why != ""
+	if nobody == w.nobody {
+		return
+	}
+	w.nobody = nobody
+	switch {
+	case !w.isReady:
+	case nobody:
+		w.log.Warn("no backend can be used; requests are answered with an error", "because", s.why)
+	default:
+		w.log.Info("some backend can be used again")
 	}
 }
 
 // someReached reports that a backend is usable and not merely due to be tried.
 func (w *writer) someReached() bool {
 	for _, e := range w.roster.Endpoints {
-		if e.verdict.usable() && !e.failing.Load() {
+		if e.verdict.usable() && e.hold == 0 {
 			return true
 		}
 	}

@@ -2,6 +2,7 @@ package pool
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"reflect"
@@ -41,6 +42,10 @@ type writer struct {
 	nextLook   time.Time         // not before, so that looking is never all the writer does
 	ticks      int
 	membersLog membersChange
+	telling    telling
+	policies   uint64    // made so far
+	lastOpen   time.Time // the last moment at which all were used
+	nobody     bool      // no backend can be used, and that was told
 }
 
 func newWriter(p *Pool) *writer {
@@ -89,7 +94,7 @@ func (w *writer) run() {
 // drainCommands takes the commands that are there, so that many changes at once
 // cost one snapshot and not one each.
 func (w *writer) drainCommands() {
-	for {
+	for range cap(w.pool.commands) { // more than that wait for the next round
 		select {
 		case f := <-w.pool.commands:
 			f(w)
@@ -110,11 +115,13 @@ func (w *writer) release() {
 	}
 }
 
-// tick looks after everything that depends on time.
+// tick looks after everything that depends on time. It asks for a look only if
+// there is something to see, so that a pool at rest costs next to nothing.
 func (w *writer) tick(now time.Time) {
+	w.eject(now)
 	for _, e := range w.endpoints {
 		e.Conns.Sweep()
-		if e.timed() {
+		if e.due(now) {
 			w.stale = true
 		}
 	}
@@ -123,9 +130,10 @@ func (w *writer) tick(now time.Time) {
 			w.moved = true
 		}
 	}
-	if w.ejectsBySteps() || !w.isReady {
+	if !w.isReady || !w.failOpen.IsZero() {
 		w.stale = true
 	}
+	w.tellRest(now)
 	if w.ticks++; time.Duration(w.ticks)*sweepEvery >= budgetSlot {
 		w.ticks = 0
 		w.pool.budget.rotate(&w.pool.Stats)
@@ -134,11 +142,12 @@ func (w *writer) tick(now time.Time) {
 
 // apply takes new options over; on error nothing has changed.
 func (w *writer) apply(o Options) error {
-	if err := distinct(o.Backends); err != nil {
+	if err := distinct(&o); err != nil {
 		return err
 	}
 	policy, backup := w.policy, w.backup
-	if policy == nil || o.Policy != w.opts.Policy {
+	another := policy == nil || o.Policy != w.opts.Policy
+	if another {
 		var err error
 		if policy, err = balancer.New(o.Policy); err != nil {
 			return err
@@ -147,14 +156,11 @@ func (w *writer) apply(o Options) error {
 			return err
 		}
 	}
-	probe, recheck := w.probe, !reflect.DeepEqual(o.Check, w.opts.Check)
+	recheck := o.Checks != w.opts.Checks || !reflect.DeepEqual(o.Check, w.opts.Check)
+	probe, err := w.probe, error(nil)
 	if recheck {
-		probe = nil
-		if o.Check != nil {
-			var err error
-			if probe, err = healthcheck.NewProbe(*o.Check); err != nil {
-				return fmt.Errorf("check: %w", err)
-			}
+		if probe, err = newProbe(&o); err != nil {
+			return fmt.Errorf("check: %w", err)
 		}
 	}
 	if o.Outlier == (outlier.Options{}) {
@@ -163,8 +169,12 @@ func (w *writer) apply(o Options) error {
 	if o.Log == nil {
 		o.Log = slog.Default()
 	}
+	if another {
+		w.policies++
+	}
 	w.policy, w.backup, w.probe = policy, backup, probe
 	secret := cookieSecret(w.opts.Sticky) != cookieSecret(o.Sticky)
+	anew := w.opts.Outlier != o.Outlier
 	w.opts, w.log = o, o.Log.With("pool", w.pool.name)
 	w.pool.budget.share.Store(int64(o.RetryBudget * budgetScale))
 	w.pool.queue.configure(o.Queue, o.QueueTimeout)
@@ -179,19 +189,44 @@ func (w *writer) apply(o Options) error {
 		if secret {
 			e.id = ""
 		}
+		if anew {
+			e.acquit()
+		}
 	}
 	w.moved = true
 	w.publish()
 	return nil
 }
 
-func distinct(backends []BackendOptions) error {
-	named := make(map[string]bool, len(backends))
-	for _, b := range backends {
+// newProbe makes the probe of o.Check; nil without one.
+func newProbe(o *Options) (healthcheck.Probe, error) {
+	switch {
+	case o.Check == nil:
+		return nil, nil
+	case o.Checks == nil:
+		return nil, errors.New("there is no scheduler to run it; set Options.Checks")
+	case o.probe != nil:
+		return o.probe, nil
+	}
+	return healthcheck.NewProbe(*o.Check)
+}
+
+// distinct refuses what is named twice: neither could be told from the other
+// when the options change.
+func distinct(o *Options) error {
+	named := make(map[string]bool, len(o.Backends))
+	for _, b := range o.Backends {
 		if named[b.Address] {
 			return fmt.Errorf("backend %s is named twice", b.Address)
 		}
 		named[b.Address] = true
+	}
+	keys := make(map[string]bool, len(o.Sources))
+	for _, s := range o.Sources {
+		if keys[s.Key] {
+			return fmt.Errorf("source %q is named twice; remove one of them", s.Source)
+		}
+		keys[s.Key] = true
 	}
 	return nil
 }
