@@ -43,7 +43,7 @@ func newCheck(s *Scheduler, t Target) *Check {
 	c := &Check{scheduler: s, target: t, index: -1}
 	c.ctx, c.cancel = context.WithCancel(s.ctx)
 	c.machine = NewMachine(t.Options.startState(), t.Options.Rise, t.Options.Fall)
-	c.early = min(together, t.Options.Interval/togetherPart)
+	c.early = min(together, t.Options.Interval/togetherPart, t.Options.fast()/10)
 	c.since = time.Now()
 	if old := t.Continue; old != nil {
 		old.Stop()

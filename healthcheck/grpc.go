@@ -12,6 +12,8 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"sync"
+	"time"
 
 	"google.golang.org/protobuf/encoding/protowire"
 )
@@ -61,30 +63,68 @@ func (p *grpcProbe) Run(ctx context.Context, address string) (int, error) {
 	defer conn.Close()
 	// The connection is made here, with TLS if need be, so that its errors are
 	// those of the other probes; the transport is only the codec.
+	heard := &sniffer{Conn: conn}
 	var protocols http.Protocols
 	protocols.SetUnencryptedHTTP2(true)
 	once := &http.Transport{
-		DialContext:            func(context.Context, string, string) (net.Conn, error) { return conn, nil },
+		DialContext:            func(context.Context, string, string) (net.Conn, error) { return heard, nil },
 		Protocols:              &protocols,
 		DisableCompression:     true,
 		MaxResponseHeaderBytes: maxGRPCHead,
 	}
 	client, err := once.NewClientConn(ctx, "http", "backend:0")
 	if err != nil {
-		return 0, p.callError(ctx, err)
+		return 0, p.callError(ctx, err, heard)
 	}
 	defer client.Close()
 	res, err := client.RoundTrip(p.request(ctx, at))
 	if err != nil {
-		return 0, p.callError(ctx, err)
+		return 0, p.callError(ctx, err, heard)
 	}
 	defer res.Body.Close()
 	// Trailers come only once the body has been read to its end.
 	body, err := io.ReadAll(io.LimitReader(res.Body, maxMessage+1))
 	if err != nil {
-		return 0, p.callError(ctx, err)
+		return 0, p.callError(ctx, err, heard)
 	}
 	return judgeCall(res, body, p.service)
+}
+
+// sniffer is a connection that keeps the first bytes that have come: the errors
+// of the transport depend on whether it was reading or writing when the
+// connection ended, and do not say what the backend speaks. Its owner closes the
+// connection under it, the transport cannot.
+type sniffer struct {
+	net.Conn
+	mu    sync.Mutex // held while reading
+	first []byte
+}
+
+func (s *sniffer) Close() error { return nil }
+
+func (s *sniffer) Read(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n, err := s.Conn.Read(p)
+	const most = 64
+	s.first = append(s.first, p[:min(n, most-len(s.first))]...)
+	return n, err
+}
+
+// start returns the first bytes, after a last look whether there are any. The
+// transport must have failed.
+func (s *sniffer) start() []byte {
+	s.SetReadDeadline(time.Now().Add(lingerTime))
+	s.mu.Lock()
+	first := s.first
+	s.mu.Unlock()
+	if len(first) == 0 {
+		s.Read(make([]byte, 64))
+		s.mu.Lock()
+		first = s.first
+		s.mu.Unlock()
+	}
+	return first
 }
 
 func (p *grpcProbe) request(ctx context.Context, at place) *http.Request {
@@ -112,19 +152,22 @@ func (p *grpcProbe) request(ctx context.Context, at place) *http.Request {
 }
 
 // callError says why a call has not ended.
-func (p *grpcProbe) callError(ctx context.Context, err error) error {
-	text := err.Error()
-	switch {
-	case timedOut(ctx, err):
+func (p *grpcProbe) callError(ctx context.Context, err error, heard *sniffer) error {
+	if timedOut(ctx, err) {
 		return errors.New("no response within " + p.timeout.String())
-	case strings.Contains(text, "HTTP/1") || strings.Contains(text, "malformed HTTP"):
-		return errors.New("the backend speaks HTTP/1.1, not gRPC, on this port")
-	case strings.Contains(text, "frame too large") || strings.Contains(text, "PROTOCOL_ERROR"):
-		return errors.New("the backend does not speak HTTP/2, which gRPC needs, on this port")
-	case isEOF(err) || strings.Contains(text, "connection lost") || strings.Contains(text, "conn closed") || isSyscall(err):
-		return errors.New("connection closed before a response; does the backend speak gRPC" + withTLS(p.tls != nil) + "?")
 	}
-	return errors.New("HTTP/2: " + strings.TrimPrefix(text, "http2: "))
+	first := heard.start()
+	switch {
+	case len(first) == 0:
+		return errors.New("connection closed before a response; does the backend speak gRPC" + withTLS(p.tls != nil) + "?")
+	case bytes.HasPrefix(first, []byte("HTTP/1")):
+		return errors.New("the backend speaks HTTP/1.1, not gRPC, on this port")
+	case len(first) > 2 && first[0] == 0x15 && first[1] == 3:
+		return errors.New("the backend answers with TLS; set tls for this check")
+	case len(first) < 4 || first[0] != 0 || first[3] != 4: // The first frame is SETTINGS (RFC 9113, section 3.4).
+		return errors.New("the backend does not speak HTTP/2, which gRPC needs: got " + excerpt(first))
+	}
+	return errors.New("HTTP/2: " + strings.TrimPrefix(cause(err), "http2: "))
 }
 
 func withTLS(with bool) string {

@@ -3,6 +3,7 @@ package healthcheck
 import (
 	"context"
 	"crypto/tls"
+	"io"
 	"net"
 	"net/http"
 	"strings"
@@ -111,7 +112,7 @@ func TestGRPCWithTLS(t *testing.T) {
 	}{
 		{"passes", &TLS{CAFile: ca.file, ServerName: "app.example.com"}, address, ""},
 		{"wrong name", &TLS{CAFile: ca.file}, address, "certificate is not for"},
-		{"without TLS", nil, address, "connection closed before a response; does the backend speak gRPC without TLS?"},
+		{"without TLS", nil, address, "TLS"},
 		{"TLS without HTTP/2", &TLS{CAFile: ca.file, ServerName: "app.example.com"}, serveTLS(t, func() *tls.Config {
 			c := conf.Clone()
 			c.NextProtos = []string{"http/1.1"}
@@ -144,7 +145,16 @@ func TestGRPCBackendsThatAreNone(t *testing.T) {
 		{"refused", refusing(t), "connection refused"},
 		{"closes", serve(t, func(c net.Conn) { c.Read(make([]byte, 4096)) }), "connection closed before a response"},
 		{"HTTP/1.1", serve(t, say("HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")), "the backend speaks HTTP/1.1, not gRPC"},
-		{"garbage", serve(t, say("SSH-2.0-OpenSSH_9.6 and so on and on\r\n")), "does not speak HTTP/2"},
+		{"garbage", serve(t, say("SSH-2.0-OpenSSH_9.6 and so on and on\r\n")), `the backend does not speak HTTP/2, which gRPC needs: got "SSH-2.0-OpenSSH_9.6`},
+		{"resets the call", serve(t, func(c net.Conn) {
+			c.Write([]byte("\x00\x00\x00\x04\x00\x00\x00\x00\x00"))                 // SETTINGS
+			c.Write([]byte("\x00\x00\x04\x03\x00\x00\x00\x00\x01\x00\x00\x00\x02")) // RST_STREAM, INTERNAL_ERROR
+			untilClosed(c)
+		}), "HTTP/2: "},
+		{"speaks HTTP/2 and closes", serve(t, func(c net.Conn) {
+			c.Write([]byte("\x00\x00\x00\x04\x00\x00\x00\x00\x00"))
+			c.Read(make([]byte, 4096))
+		}), "HTTP/2: "},
 		{"hangs", serve(t, untilClosed), "no response within 100ms"},
 		{"HTTP/2 without gRPC", ln.Addr().String(), `content type "text/plain; charset=utf-8" instead of application/grpc`},
 	} {
@@ -156,6 +166,19 @@ func TestGRPCBackendsThatAreNone(t *testing.T) {
 			_, err := runProbe(t, o, c.address)
 			wantError(t, err, c.want)
 		})
+	}
+}
+
+// awaitCall reads what a client says on an HTTP/2 connection, up to the headers of
+// its first request.
+func awaitCall(c net.Conn) {
+	var preface [24]byte
+	var head [9]byte
+	_, err := io.ReadFull(c, preface[:])
+	for err == nil && head[3] != 1 {
+		if _, err = io.ReadFull(c, head[:]); err == nil {
+			_, err = io.CopyN(io.Discard, c, int64(head[0])<<16|int64(head[1])<<8|int64(head[2]))
+		}
 	}
 }
 

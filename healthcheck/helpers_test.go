@@ -5,6 +5,7 @@ import (
 	"net"
 	"os"
 	"runtime"
+	"runtime/debug"
 	"strings"
 	"testing"
 	"time"
@@ -124,8 +125,10 @@ func wantError(t *testing.T, err error, want string) {
 // now. Call it before anything is started.
 func leaks(t *testing.T) {
 	t.Helper()
+	percent := debug.SetGCPercent(-1) // The collector closes what was forgotten.
 	goroutines, files := runtime.NumGoroutine(), openFiles(t)
 	t.Cleanup(func() {
+		defer debug.SetGCPercent(percent)
 		waitFor(t, 10*time.Second, "goroutines and files to go", func() bool {
 			return runtime.NumGoroutine() <= goroutines && openFiles(t) <= files
 		})

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -110,6 +111,12 @@ func TestHTTPConnections(t *testing.T) {
 		{"slow body", serve(t, hold("HTTP/1.1 200 OK\r\nContent-Length: 20\r\n\r\nma")), func(o *Options) { o.Timeout, o.HTTP.Body = 50*time.Millisecond, "ok" }, "response not complete within 50ms"},
 		{"slow body that nobody wants", serve(t, hold("HTTP/1.1 200 OK\r\nContent-Length: 20\r\n\r\nma")), nil, ""},
 		{"stream that has said it", serve(t, hold("HTTP/1.1 200 OK\r\n\r\ndata: ok\n")), func(o *Options) { o.HTTP.Body = "ok" }, ""},
+		{"stream that says it in two parts", serve(t, func(c net.Conn) {
+			c.Write([]byte("HTTP/1.1 200 OK\r\n\r\ndata: o"))
+			time.Sleep(20 * time.Millisecond)
+			c.Write([]byte("k"))
+			untilClosed(c)
+		}), func(o *Options) { o.HTTP.Body = "ok" }, ""},
 		{"reset", serve(t, func(c net.Conn) {
 			c.Read(make([]byte, 10))
 			c.(*net.TCPConn).SetLinger(0)
@@ -129,6 +136,38 @@ func TestHTTPConnections(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestConnectHangs: a listener whose queue is full answers nobody.
+func TestConnectHangs(t *testing.T) {
+	leaks(t)
+	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer syscall.Close(fd)
+	if err := syscall.Bind(fd, &syscall.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}); err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Listen(fd, 0); err != nil {
+		t.Fatal(err)
+	}
+	name, err := syscall.Getsockname(fd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := fmt.Sprintf("127.0.0.1:%d", name.(*syscall.SockaddrInet4).Port)
+	for range 3 { // Until one waits, the queue has room.
+		conn, err := net.DialTimeout("tcp", address, 100*time.Millisecond)
+		if err != nil {
+			break
+		}
+		defer conn.Close()
+	}
+	o := testOptions("http")
+	o.Timeout = 100 * time.Millisecond
+	_, err = runProbe(t, o, address)
+	wantError(t, err, "no connection within 100ms")
 }
 
 func TestHTTPRequest(t *testing.T) {

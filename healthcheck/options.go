@@ -9,7 +9,8 @@ type Options struct {
 	// Type is the probe: http (default), tcp, grpc or exec.
 	Type string
 	// Interval is the time from the start of one check to the start of the
-	// next, 10ms to 24h; default 5s.
+	// next, 10ms to 24h; default 5s. A check may begin a hundredth of it sooner,
+	// at most 20ms, to begin together with others.
 	Interval time.Duration
 	// FastInterval replaces Interval while a backend is changing: checked for
 	// the first time, or on its way from one state to the other. 10ms to
@@ -41,8 +42,8 @@ type Options struct {
 
 // TLS is how a probe speaks TLS.
 type TLS struct {
-	// ServerName is sent (SNI) and expected in the certificate; "" is the
-	// backend's host.
+	// ServerName is sent (SNI) and expected in the certificate; "" is HTTP.Host
+	// without its port, else the backend's host.
 	ServerName string
 	// Insecure accepts any certificate.
 	Insecure bool
