@@ -32,7 +32,8 @@ type Endpoint struct {
 // member is what the writer, and nobody else, knows of a backend.
 type member struct {
 	claim
-	here    bool // named by the configuration or a source now
+	here    bool // named by the configuration or a source now, or lingers
+	lingers bool // it has left, but its successors have not been checked yet
 	checked checkOf
 	since   time.Time // when it became what it is
 	upSince time.Time // when it began to start slowly; zero: it has its weight

@@ -164,7 +164,7 @@ func (e *Endpoint) ramp(now time.Time, slow time.Duration) int {
 func (w *writer) publish() {
 	began := time.Now()
 	w.eject(began)
-	if w.moved {
+	if w.succeeded(began); w.moved {
 		w.move(began)
 	}
 	w.judgeAll(began)

@@ -81,11 +81,18 @@ func (w *writer) move(now time.Time) {
 		if !e.leftAt.IsZero() {
 			w.rejoin(e)
 		}
-		e.here, e.claim = true, all[i].claim
+		e.here, e.lingers, e.claim = true, false, all[i].claim
 		order[i] = e
 	}
+	awaited := w.awaitsFirst(order, now)
 	for _, e := range w.endpoints {
-		if !e.here && e.leftAt.IsZero() {
+		if e.here || !e.leftAt.IsZero() {
+			continue
+		}
+		if e.lingers = awaited && e.verdict.usable(); e.lingers {
+			e.here = true
+			order = append(order, e)
+		} else {
 			w.leave(e, now)
 		}
 	}
@@ -143,6 +150,32 @@ func (w *writer) leave(e *Endpoint, now time.Time) {
 	w.membersLog.removed++
 	if e.drain == nil {
 		e.drain = newDrain(now, w.opts.DrainTimeout)
+	}
+}
+
+// awaitsFirst reports whether none of those who are named can be used yet, but
+// the first check of some has not ended. Until it has, who leaves lingers: when
+// all members are exchanged at once, there must not be nobody between.
+func (w *writer) awaitsFirst(named []*Endpoint, now time.Time) (awaited bool) {
+	for _, e := range named {
+		switch {
+		case e.lingers || e.currentWeight() == 0 || e.judge().ordered():
+		case e.sound():
+			return false
+		case e.health() == verdictChecking && now.Sub(e.since) < startLimit:
+			awaited = true
+		}
+	}
+	return awaited
+}
+
+// succeeded lets those who linger leave as soon as nothing is awaited any more.
+func (w *writer) succeeded(now time.Time) {
+	for _, e := range w.roster.Endpoints {
+		if e.lingers {
+			w.moved = w.moved || !w.awaitsFirst(w.roster.Endpoints, now)
+			return
+		}
 	}
 }
 

@@ -110,6 +110,9 @@ func (e *Endpoint) explain() string {
 	case verdictChecking:
 		return "its first check has not ended"
 	}
+	if e.lingers {
+		return "it is not named any more; it serves until a first check of those who are has ended"
+	}
 	if e.rejected != "" {
 		return "would be ejected (" + e.rejected + "), but the pool cannot spare it"
 	}
