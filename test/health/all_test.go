@@ -10,7 +10,7 @@ import (
 func TestAPoolOfWhichAllAreIllIsUsedLoudly(t *testing.T) {
 	t.Parallel()
 	apps := harness.Apps(t, "a", "b")
-	s := harness.Start(t, onePool("check: {path: /healthz, interval: 100ms, fall: 2, rise: 2}", apps...))
+	s := harness.Start(t, onePool("check: {path: /healthz, interval: 100ms, timeout: 5s, fall: 2, rise: 2}", apps...))
 	l := begin(t, s.URL, 4)
 	l.flows(20)
 	if p := s.Pool(t, "web"); p.FailOpen != nil || p.Healthy != 2 || p.Counters.FailOpenRequests != 0 {
@@ -47,7 +47,7 @@ func TestAPoolOfWhichAllAreIllIsUsedLoudly(t *testing.T) {
 func TestAPoolOfWhichAllAreIllRejectsIfAskedTo(t *testing.T) {
 	t.Parallel()
 	apps := harness.Apps(t, "a", "b")
-	s := harness.Start(t, onePool("check: {path: /healthz, interval: 100ms, fall: 2, rise: 2}, when_all_unhealthy: reject", apps...))
+	s := harness.Start(t, onePool("check: {path: /healthz, interval: 100ms, timeout: 5s, fall: 2, rise: 2}, when_all_unhealthy: reject", apps...))
 	c := harness.Client(t)
 	harness.Get(t, c, s.URL)
 	for _, app := range apps {

@@ -49,7 +49,7 @@ func TestAnIllBackendLeavesAfterFallAndComesBackAfterRise(t *testing.T) {
 			}
 			apps := harness.Apps(t, "a", "b", "c")
 			const fall, rise = 4, 3
-			s := harness.Start(t, onePool(fmt.Sprintf("check: {%s, interval: 150ms, fall: %d, rise: %d}", c.check(dir), fall, rise), apps...))
+			s := harness.Start(t, onePool(fmt.Sprintf("check: {%s, interval: 150ms, timeout: 5s, fall: %d, rise: %d}", c.check(dir), fall, rise), apps...))
 			l := begin(t, s.URL, 6)
 			l.flows(50)
 

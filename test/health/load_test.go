@@ -39,8 +39,10 @@ func addresses(apps []*harness.Node) string {
 // must not be done twice.
 type load struct {
 	t        *testing.T
+	client   *http.Client
 	answered atomic.Int64
 	done     chan struct{}
+	once     sync.Once // closes done
 	wg       sync.WaitGroup
 	mu       sync.Mutex
 	failed   []string
@@ -51,12 +53,12 @@ type load struct {
 // with POST, until end or the end of the test.
 func begin(t *testing.T, url string, clients int) *load {
 	t.Helper()
-	l := &load{t: t, done: make(chan struct{})}
-	c := harness.Client(t)
+	l := &load{t: t, client: harness.Client(t), done: make(chan struct{})}
+	run := time.Now().UnixNano() // Keeps the ids of two loads apart.
 	for n := range clients {
 		l.wg.Go(func() {
 			for i := 0; !l.over(); i++ {
-				l.ask(c, url, n%2 == 0, fmt.Sprintf("%d-%d", n, i))
+				l.ask(url, n%2 == 0, fmt.Sprintf("%d-%d-%d", run, n, i))
 			}
 		})
 	}
@@ -73,12 +75,12 @@ func (l *load) over() bool {
 	}
 }
 
-func (l *load) ask(c *http.Client, url string, post bool, id string) {
+func (l *load) ask(url string, post bool, id string) {
 	method, path := "GET", "/slow?ms=5"
 	if post {
 		method, path = "POST", "/count?ms=5"
 	}
-	status, body, err := harness.Do(c, method, url+path, "", "X-Id: "+id)
+	status, body, err := harness.Do(l.client, method, url+path, "", "X-Id: "+id)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	switch {
@@ -98,10 +100,9 @@ func (l *load) flows(more int64) {
 }
 
 func (l *load) stop() {
-	if !l.over() {
-		close(l.done)
-	}
+	l.once.Do(func() { close(l.done) })
 	l.wg.Wait()
+	l.client.CloseIdleConnections()
 }
 
 // end stops the clients; no request may have failed, and each POST must have

@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -19,18 +20,18 @@ type crowd struct {
 	statuses [600]atomic.Int64
 	made     atomic.Int64
 	total    atomic.Int64
+	stop     func()
 }
 
-// gather starts clients that ask until the test ends.
+// gather starts clients that ask until stop or the end of the test.
 func gather(t *testing.T, url string, clients int, headers ...string) *crowd {
 	t.Helper()
 	c := &crowd{t: t}
 	client := harness.Client(t)
 	done := make(chan struct{})
-	ended := make(chan struct{})
+	var wg sync.WaitGroup
 	for range clients {
-		go func() {
-			defer func() { ended <- struct{}{} }()
+		wg.Go(func() {
 			for {
 				select {
 				case <-done:
@@ -44,14 +45,14 @@ func gather(t *testing.T, url string, clients int, headers ...string) *crowd {
 				c.statuses[status].Add(1)
 				c.total.Add(1)
 			}
-		}()
+		})
 	}
-	t.Cleanup(func() {
+	c.stop = sync.OnceFunc(func() {
 		close(done)
-		for range clients {
-			<-ended
-		}
+		wg.Wait()
+		client.CloseIdleConnections()
 	})
+	t.Cleanup(c.stop)
 	return c
 }
 

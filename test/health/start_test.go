@@ -15,7 +15,7 @@ func TestNoRequestReachesABackendBeforeItsFirstPassingCheck(t *testing.T) {
 	t.Parallel()
 	apps := harness.Apps(t, "well", "ill")
 	apps[1].Set(t, "health", 500)
-	s := harness.Start(t, onePool("check: {path: /healthz, interval: 150ms, rise: 3}", apps...))
+	s := harness.Start(t, onePool("check: {path: /healthz, interval: 150ms, timeout: 5s, rise: 3}", apps...))
 	if got := harness.Shares(t, harness.Client(t), s.URL, 50); got["well"] != 50 {
 		t.Errorf("of the first 50 requests: %v", got)
 	}
@@ -96,7 +96,7 @@ func TestStartSaysWhatABackendIsBeforeItsFirstCheck(t *testing.T) {
 	t.Run("unhealthy has to rise", func(t *testing.T) {
 		const rise = 4
 		s := harness.Start(t, onePool(fmt.Sprintf(
-			"check: {path: /healthz, interval: 400ms, start: unhealthy, rise: %d}, when_all_unhealthy: reject", rise), app))
+			"check: {path: /healthz, interval: 400ms, timeout: 5s, start: unhealthy, rise: %d}, when_all_unhealthy: reject", rise), app))
 		c := harness.Client(t)
 		rejected(t, c, s.URL)
 		watchChange(t, s, app, "unhealthy", "healthy", true, rise)
