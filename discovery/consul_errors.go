@@ -9,7 +9,9 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"os"
 	"strings"
+	"syscall"
 
 	"github.com/hashicorp/consul/api"
 )
@@ -23,6 +25,7 @@ func plain(err error) string {
 	var status api.StatusError
 	var name *net.DNSError
 	var op *net.OpError
+	var call *os.SyscallError
 	var syntax *json.SyntaxError
 	var wrongType *json.UnmarshalTypeError
 	var request *url.Error
@@ -31,12 +34,15 @@ func plain(err error) string {
 		return clip(fmt.Sprintf("it answered %d %s: %s", status.Code, http.StatusText(status.Code), firstLine(status.Body)))
 	case isTimeout(err):
 		return "it did not answer in time"
-	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, net.ErrClosed):
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, net.ErrClosed),
+		errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
 		return "it closed the connection"
 	case errors.As(err, &name):
 		return fmt.Sprintf("its name %s does not resolve (%s)", name.Name, name.Err)
+	case errors.As(err, &call):
+		return call.Err.Error()
 	case errors.As(err, &op):
-		return clip(op.Op + ": " + op.Err.Error())
+		return clip(op.Err.Error())
 	case errors.As(err, &syntax), errors.As(err, &wrongType):
 		return "its answer is not what Consul answers"
 	case errors.As(err, &request):

@@ -62,12 +62,12 @@ func newAgents(list []*agent, t *token, log *slog.Logger) *agents {
 	return &agents{list: list, token: t, log: log, verify: make(chan struct{}, 1), changed: make(chan struct{})}
 }
 
-// current is the session, or why there is none (nil before that is known), and
-// what is closed when that changes.
-func (a *agents) current() (*session, error, <-chan struct{}) {
+// current is the session, what is closed when that changes, and if there is no
+// session why so, which is nil before it is known.
+func (a *agents) current() (*session, <-chan struct{}, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return a.session, a.why, a.changed
+	return a.session, a.changed, a.why
 }
 
 func (a *agents) notify() {
@@ -265,7 +265,11 @@ func (a *agents) better(ctx context.Context, s *session) *agent {
 		if agent == s.agent {
 			return nil
 		}
-		if agent.probe(ctx) == nil && agent.probe(ctx) == nil {
+		err := agent.probe(ctx)
+		if err == nil {
+			err = agent.probe(ctx)
+		}
+		if err == nil {
 			return agent
 		}
 	}

@@ -149,7 +149,7 @@ func TestNoAgentAtStart(t *testing.T) {
 		s, stop := runFake(c, nil)
 		defer stop()
 		time.Sleep(time.Minute)
-		s.expect(t, "consul service api: agent a:8500: dial: connection refused; agent b:8500: it has no contact to a cluster leader")
+		s.expect(t, "consul service api: agent a:8500: connection refused; agent b:8500: it has no contact to a cluster leader")
 	})
 }
 

@@ -82,7 +82,7 @@ func (w *watch) run(ctx context.Context) {
 	var index uint64
 	failures := 0
 	for ctx.Err() == nil {
-		s, why, changed := w.c.agents.current()
+		s, changed, why := w.c.agents.current()
 		if s == nil {
 			if why != nil {
 				w.fail(why)

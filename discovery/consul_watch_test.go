@@ -309,7 +309,7 @@ func TestCrowding(t *testing.T) {
 			}
 			s, stop := runFake(c, func(q *ConsulQuery) { q.Service = fmt.Sprintf("s%d", i) })
 			defer stop()
-			time.Sleep(10 * time.Millisecond)
+			time.Sleep(time.Second) // One turn, at most.
 			synctest.Wait()
 			s.expect(t, "set 1")
 		}

@@ -105,7 +105,7 @@ func (r *registrar) run(ctx context.Context) {
 	defer func() { r.deregister(at) }()
 	for failures := 0; ctx.Err() == nil; {
 		o, moved := r.wanted()
-		s, _, changed := r.agents.current()
+		s, changed, _ := r.agents.current()
 		if s == nil || o.Port == 0 {
 			select {
 			case <-changed:

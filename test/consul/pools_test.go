@@ -24,10 +24,10 @@ func TestTwoHundredPools(t *testing.T) {
 	for _, tc := range []struct {
 		maxConnections int
 		requests       float64       // a second, at most
-		within         time.Duration // a change
+		within         time.Duration // a change, on a machine that is busy with other things
 	}{
-		{100, 230, 20 * time.Second},
-		{400, 10, time.Second},
+		{100, 230, 5 * time.Second},
+		{400, 10, 5 * time.Second},
 	} {
 		t.Run(fmt.Sprintf("max_connections %d", tc.maxConnections), func(t *testing.T) {
 			agent := harness.Consul(t, harness.ConsulMaxConns(2*tc.maxConnections))
@@ -59,6 +59,12 @@ func TestTwoHundredPools(t *testing.T) {
 			slices.Sort(took)
 			t.Logf("changing: %v; a change arrives after %v (median), %v (99 %%), %v (most)", busy,
 				took[len(took)/2], took[len(took)*99/100], took[len(took)-1])
+			if median := took[len(took)/2]; median > time.Second {
+				t.Errorf("half of the changes took more than %v", median)
+			}
+			if st := c.Stats(); st.Errors > 0 || st.Failing > 0 {
+				t.Errorf("stats: %+v", st)
+			}
 			for what, m := range map[string]load{"idle": idle, "changing": busy} {
 				if m.connections > tc.maxConnections {
 					t.Errorf("%s: %d connections, more than %d", what, m.connections, tc.maxConnections)
