@@ -238,8 +238,11 @@ func (s *consulSource) Explain() string {
 		return ""
 	}
 	state, _ := w.read()
-	if !state.known || len(state.entries) > 0 {
+	switch {
+	case !state.known:
 		return ""
+	case len(state.entries) > 0:
+		return leftOut(s.q, state.entries)
 	}
 	return state.explain
 }

@@ -115,6 +115,17 @@ func noInstance(q ConsulQuery, entries []*api.ServiceEntry) string {
 	return "" // They have come in the meantime.
 }
 
+// leftOut explains why none of the instances that fit a query can be a member;
+// "" if one can.
+func leftOut(q ConsulQuery, entries []*api.ServiceEntry) string {
+	first := ""
+	members := consulMembers(entries, q, func(_, problem string) { first = cmp.Or(first, problem) })
+	if len(members) > 0 {
+		return ""
+	}
+	return fmt.Sprintf("service %s has %s, none of which can be used: %s", q.Service, instances(len(entries)), first)
+}
+
 func instances(n int) string {
 	if n == 1 {
 		return "1 instance"

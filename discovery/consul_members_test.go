@@ -156,3 +156,24 @@ func FuzzConsulWeight(f *testing.F) {
 		}
 	})
 }
+
+func TestLeftOut(t *testing.T) {
+	instance := func(id string, port int) *api.ServiceEntry {
+		return &api.ServiceEntry{Node: &api.Node{Node: "n", Address: "10.0.0.1"}, Service: &api.AgentService{ID: id, Service: "api", Port: port}}
+	}
+	for _, tc := range []struct {
+		name    string
+		entries []*api.ServiceEntry
+		want    string
+	}{
+		{"one", []*api.ServiceEntry{instance("a", 0)},
+			"service api has 1 instance, none of which can be used: instance a on node n has port 0, and is left out; register it with the port it listens on"},
+		{"the first of two", []*api.ServiceEntry{instance("a", 0), instance("b", 70000)},
+			"service api has 2 instances, none of which can be used: instance a on node n has port 0, and is left out; register it with the port it listens on"},
+		{"not all", []*api.ServiceEntry{instance("a", 0), instance("b", 80)}, ""},
+	} {
+		if got := leftOut(ConsulQuery{Service: "api"}, tc.entries); got != tc.want {
+			t.Errorf("%s: %q; want %q", tc.name, got, tc.want)
+		}
+	}
+}
