@@ -81,7 +81,8 @@ func TestMistakesAboutAServiceAreExplained(t *testing.T) {
 			[]string{"Consul does not understand the filter", "Service.Mata", "mend filter"}},
 		{"wrong datacenter", "consul: {service: checkout, datacenter: mars}", true,
 			[]string{`Consul knows no way to the datacenter "mars": mend datacenter`}},
-		{"instance without a port", "consul: portless", false, []string{"names no members"}},
+		{"instance without a port", "consul: portless", false,
+			[]string{"service portless has 1 instance, none of which can be used", "port 0", "register it with the port it listens on"}},
 	}
 	routes, pools := "", ""
 	for i, m := range mistakes {
