@@ -147,7 +147,8 @@ func TestGRPCBackendsThatAreNone(t *testing.T) {
 		{"HTTP/1.1", serve(t, say("HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")), "the backend speaks HTTP/1.1, not gRPC"},
 		{"garbage", serve(t, say("SSH-2.0-OpenSSH_9.6 and so on and on\r\n")), `the backend does not speak HTTP/2, which gRPC needs: got "SSH-2.0-OpenSSH_9.6`},
 		{"resets the call", serve(t, func(c net.Conn) {
-			c.Write([]byte("\x00\x00\x00\x04\x00\x00\x00\x00\x00"))                 // SETTINGS
+			c.Write([]byte("\x00\x00\x00\x04\x00\x00\x00\x00\x00")) // SETTINGS
+			awaitCall(c)
 			c.Write([]byte("\x00\x00\x04\x03\x00\x00\x00\x00\x01\x00\x00\x00\x02")) // RST_STREAM, INTERNAL_ERROR
 			untilClosed(c)
 		}), "HTTP/2: "},
