@@ -284,7 +284,7 @@ func TestFailOpenIsToldOnce(t *testing.T) {
 		end  func(l *lab)
 	}{
 		{"reached", func(l *lab) { l.Connected(l.e("b0")); settle() }},
-		{"not tried any more", func(l *lab) { l.after(holdMost + openQuiet + 2*sweepEvery) }},
+		{"not tried any more", func(l *lab) { l.after(2*holdMost + 2*sweepEvery) }},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			inLab(t, 2, nil, func(l *lab) {

@@ -116,9 +116,9 @@ func (w *writer) judgeAll(now time.Time) {
 			continue
 		}
 		e.verdict, e.since = v, now
+		w.tellVerdict(e, from)
 		e.early = e.early && v == verdictChecking
 		e.lost = !v.usable() && (e.lost || v != verdictUnreachable)
-		w.tellVerdict(e, from)
 	}
 }
 

@@ -59,7 +59,7 @@ func (w *writer) tellVerdict(e *Endpoint, from verdict) {
 	switch {
 	case to == verdictUnreachable && (e.quiet || e.hold > holdFirst), from == verdictUnreachable && to.usable():
 		return // one line for the whole time, and one at its end; see holdOff
-	case (from == verdictNone || from == verdictChecking && !w.isReady) && to.usable(), from == verdictSlow && to == verdictHealthy:
+	case (from == verdictNone || from == verdictChecking && e.early) && to.usable(), from == verdictSlow && to == verdictHealthy:
 		return // what starts well, or has started, is not news
 	case to == verdictChecking, to == verdictEjected, !e.here && from == verdictNone:
 		return // told elsewhere, or not yet anything
@@ -131,18 +131,9 @@ func (w *writer) tellMembers() {
 	}
 }
 
-// openQuiet is how long a pool whose backends were all out has to do without
-// failing open before that counts as over, unless one is known to be reached. It
-// is longer than a hold-off, after which a backend is due to be tried again.
-const openQuiet = holdMost + 2*time.Second
-
 // tellFailOpen logs when a pool begins and ceases to use backends of which none
 // is healthy.
 func (w *writer) tellFailOpen(s *Snapshot, now time.Time) {
-	before := w.pool.snap.Load()
-	if s.FailOpen || before != nil && before.FailOpen {
-		w.lastOpen = now
-	}
 	switch {
 	case s.FailOpen && w.failOpen.IsZero():
 		w.failOpen = now
@@ -155,7 +146,7 @@ func (w *writer) tellFailOpen(s *Snapshot, now time.Time) {
 	case s.FailOpen || w.failOpen.IsZero():
 	case s.why != "": // worse than before; see tellNobody
 		w.failOpen = time.Time{}
-	case w.someReached() || now.Sub(w.lastOpen) >= openQuiet:
+	case w.someReached():
 		w.log.Info("some backend is healthy again", "after", now.Sub(w.failOpen).Round(time.Millisecond))
 		w.failOpen = time.Time{}
 	}
@@ -178,7 +169,8 @@ func (w *writer) tellNobody(s *Snapshot) {
 	}
 }
 
-// someReached reports that a backend is usable and not merely due to be tried.
+// someReached reports that a backend is usable and not merely due to be tried
+// after a hold-off. A dead pool that is tried now and then is one event.
 func (w *writer) someReached() bool {
 	for _, e := range w.roster.Endpoints {
 		if e.verdict.usable() && e.hold == 0 {

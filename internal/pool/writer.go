@@ -43,9 +43,8 @@ type writer struct {
 	ticks      int
 	membersLog membersChange
 	telling    telling
-	policies   uint64    // made so far
-	lastOpen   time.Time // the last moment at which all were used
-	nobody     bool      // no backend can be used, and that was told
+	policies   uint64 // made so far
+	nobody     bool   // no backend can be used, and that was told
 }
 
 func newWriter(p *Pool) *writer {
