@@ -168,6 +168,7 @@ func TestADrainsDeadlineClosesWebSocketsWith1001(t *testing.T) {
 		go func() {
 			code, _, err := c.ReadClose()
 			_ = c.WriteClose(code, "") // As a browser answers; the other side may be gone.
+			c.Close()
 			ends <- end{i, code, err}
 		}()
 	}
