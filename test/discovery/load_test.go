@@ -21,14 +21,17 @@ import (
 
 const patience = 15 * time.Second
 
-// onePool is a configuration of one pool, with the top-level key consul
-// (agents and more) and what belongs to the pool.
+// onePool is a configuration of one pool, with what belongs to it and, if it is
+// not empty, the value of the top-level key consul.
 func onePool(consul, pool string) string {
+	if consul != "" {
+		consul = "consul: " + consul
+	}
 	return fmt.Sprintf(`
 listeners: {web: {address: "LISTEN"}}
 routes: [{pool: web}]
 admin: ADMIN
-consul: %s
+%s
 pools:
   web: {%s}
 `, consul, pool)
@@ -38,6 +41,7 @@ pools:
 // must not be done twice. It knows who answered what.
 type load struct {
 	t        *testing.T
+	soon     time.Duration // within which traffic must follow a change
 	answered atomic.Int64
 	done     chan struct{}
 	wg       sync.WaitGroup
@@ -58,7 +62,7 @@ type sighting struct {
 // with POST, until end or the end of the test.
 func begin(t *testing.T, url string, clients int, headers ...string) *load {
 	t.Helper()
-	l := &load{t: t, done: make(chan struct{}), seen: map[string]*sighting{}}
+	l := &load{t: t, soon: follow, done: make(chan struct{}), seen: map[string]*sighting{}}
 	c := harness.Client(t)
 	for n := range clients {
 		l.wg.Go(func() {
@@ -135,11 +139,11 @@ func (l *load) forget(name string) {
 	delete(l.seen, name)
 }
 
-// follow is how soon traffic must follow a change.
+// follow is how soon traffic must follow a change in Consul.
 const follow = time.Second
 
-// comes makes a change after which a backend must get requests within 1 s, and
-// returns after which time it did.
+// comes makes a change after which a backend must soon get requests, and returns
+// after which time it did.
 func (l *load) comes(name, what string, change func()) time.Duration {
 	l.t.Helper()
 	l.forget(name)
@@ -157,7 +161,7 @@ func (l *load) comes(name, what string, change func()) time.Duration {
 	return l.within(what, "first answer of", name, s.first.Sub(from))
 }
 
-// leaves makes a change after which a backend must get no requests within 1 s,
+// leaves makes a change after which a backend must soon get no more requests,
 // and returns after which time it got the last.
 func (l *load) leaves(name, what string, change func()) time.Duration {
 	l.t.Helper()
@@ -184,8 +188,8 @@ func (l *load) leaves(name, what string, change func()) time.Duration {
 func (l *load) within(what, which, name string, took time.Duration) time.Duration {
 	l.t.Helper()
 	l.t.Logf("%-50s %s %s after %v", what, which, name, took.Round(100*time.Microsecond))
-	if took > follow {
-		l.t.Errorf("%s: %s %s after %v; want at most %v", what, which, name, took, follow)
+	if took > l.soon {
+		l.t.Errorf("%s: %s %s after %v; want at most %v", what, which, name, took, l.soon)
 	}
 	return took
 }
