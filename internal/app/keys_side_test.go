@@ -92,9 +92,9 @@ type side struct {
 	env     map[string]string
 	app     *App
 	started chan struct{} // closed when app is there
-	over    chan struct{} // closed when the case is over; handlers that wait end
 
 	client, admin *http.Client
+	consul        *fakeAgent // of cases that have one
 
 	mu   sync.Mutex
 	seen map[string][]string // what servers of the case noted, by name
@@ -108,12 +108,12 @@ func newSide(t *testing.T, c *keyCase, key string) *side {
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	s := &side{
 		t: t, dir: dir, env: map[string]string{"DIR": dir, "FRONT": "unix:" + dir + "/web.sock"},
-		started: make(chan struct{}), over: make(chan struct{}), seen: map[string][]string{},
+		started: make(chan struct{}), seen: map[string][]string{},
 		admin: unixClient(t, dir+"/admin.sock"),
 	}
 	s.client = unixClient(t, dir+"/web.sock")
 	if c.tcp {
-		s.env["FRONT"] = freeAddress(t)
+		s.names("FRONT", freeAddress(t))
 		s.client = &http.Client{Transport: &http.Transport{}, Timeout: keyPatience}
 		t.Cleanup(s.client.CloseIdleConnections)
 	}
@@ -162,7 +162,6 @@ func (s *side) start(c *keyCase, key string) {
 		s.app = a
 	}()
 	s.t.Cleanup(func() {
-		close(s.over)
 		<-s.started
 		if s.app != nil {
 			s.app.Stop()
@@ -194,7 +193,7 @@ func (s *side) last(name string) string {
 func (s *side) wait(r *http.Request) {
 	select {
 	case <-r.Context().Done():
-	case <-s.over:
+	case <-s.t.Context().Done(): // which ends before what Cleanup does
 	}
 }
 
@@ -245,7 +244,7 @@ func (s *side) url(path string) string {
 
 // do makes a request; one that fails has status 0 and its error as the body.
 func (s *side) do(req *http.Request) (*http.Response, string) {
-	res, err := s.client.Do(req)
+	res, err := s.client.Do(req.WithContext(s.t.Context()))
 	if err != nil {
 		return &http.Response{Header: http.Header{}}, err.Error()
 	}
@@ -456,16 +455,6 @@ func (s *side) pemFile(name, kind string, der []byte) {
 
 // quiet takes the complaints of servers about clients that a case makes on purpose.
 var quiet = log.New(io.Discard, "", 0)
-
-// ended reports whether the case is over.
-func (s *side) ended() bool {
-	select {
-	case <-s.over:
-		return true
-	default:
-		return false
-	}
-}
 
 // until waits for something that must come true.
 func (s *side) until(what string, true func() bool) {
