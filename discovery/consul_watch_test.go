@@ -2,6 +2,7 @@ package discovery
 
 import (
 	"fmt"
+	"runtime"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -314,6 +315,36 @@ func TestCrowding(t *testing.T) {
 			s.expect(t, "set 1")
 		}
 		if st := c.Stats(); st.Errors != 0 {
+			t.Errorf("stats: %+v", st)
+		}
+	})
+}
+
+// TestThousandChanges leaves no goroutine behind, with sources that come and go.
+func TestThousandChanges(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fake := newFake()
+		fake.set(10, 1)
+		c := fakeClient(t, nil, fake)
+		defer c.Close()
+		s, stop := runFake(c, nil)
+		defer stop()
+		synctest.Wait()
+		s.expect(t, "set 1")
+		before := runtime.NumGoroutine()
+		for i := range 1000 {
+			fake.set(uint64(11+i), 1, i+2)
+			_, stop := runFake(c, func(q *ConsulQuery) { q.Service = "other" })
+			time.Sleep(paceInterval)
+			synctest.Wait()
+			stop()
+			s.expect(t, fmt.Sprintf("set 1,%d", i+2))
+		}
+		synctest.Wait()
+		if after := runtime.NumGoroutine(); after > before {
+			t.Errorf("%d goroutines, %d before", after, before)
+		}
+		if st := c.Stats(); st.Watches != 1 || st.Errors != 0 {
 			t.Errorf("stats: %+v", st)
 		}
 	})
