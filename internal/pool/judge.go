@@ -290,6 +290,7 @@ func (w *writer) getReady(now time.Time) {
 	late := now.Sub(w.began) >= startLimit || !w.usableAt.IsZero() && now.Sub(w.usableAt) >= startGrace
 	if open == 0 || late {
 		w.isReady = true
+		w.tellFailOpen(w.pool.Snapshot(), now)
 		close(w.pool.ready)
 	}
 }

@@ -132,9 +132,11 @@ func (w *writer) tellMembers() {
 }
 
 // tellFailOpen logs when a pool begins and ceases to use backends of which none
-// is healthy.
+// is healthy. While it starts, some have not been checked yet and no requests
+// come: getReady has it told if it is still so then.
 func (w *writer) tellFailOpen(s *Snapshot, now time.Time) {
 	switch {
+	case !w.isReady:
 	case s.FailOpen && w.failOpen.IsZero():
 		w.failOpen = now
 		w.pool.Stats.FailOpens.Add(1)
