@@ -33,6 +33,7 @@ type BackendView struct {
 	Address      string
 	State        string
 	Reason       string
+	Since        time.Time // when it became what it is
 	Weight       int
 	Percent      int        `json:"percent_of_weight"`
 	DrainUntil   *time.Time `json:"drain_until"`
