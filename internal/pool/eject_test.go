@@ -125,6 +125,27 @@ func TestEjectionByShare(t *testing.T) {
 	})
 }
 
+// TestEjectionByShareOfAll: the requests before the first failure count too.
+func TestEjectionByShareOfAll(t *testing.T) {
+	inLab(t, 4, func(l *lab) {
+		judged(l)
+		l.o.Outlier.FailureShare, l.o.Outlier.Consecutive = 0.3, 0
+	}, func(l *lab) {
+		e := l.e("b1")
+		for i := range 64 {
+			for range 100 {
+				l.Answered(e, 200)
+			}
+			if i >= 60 {
+				l.fails("b1", 30)
+			}
+			l.after(sweepEvery)
+		}
+		l.after(sweepEvery)
+		l.want("b1", "healthy") // 120 of some 4000 failed
+	})
+}
+
 // TestEjectionFollowsOptions: what was counted under other options does not
 // count, and switching outliers off takes everybody back.
 func TestEjectionFollowsOptions(t *testing.T) {

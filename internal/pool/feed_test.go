@@ -124,7 +124,10 @@ func TestApplySources(t *testing.T) {
 		applied := make(chan error)
 		go func() { applied <- l.Apply(none) }()
 		settle()
-		go sink.Set(members("late"))
+		go func() {
+			sink.Set(members("late"))
+			sink.Fail(errors.New("told to stop"))
+		}()
 		settle()
 		close(busy)
 		if err := <-applied; err != nil {
@@ -132,8 +135,13 @@ func TestApplySources(t *testing.T) {
 		}
 		settle()
 		l.wantPicks("b0")
-		if len(l.status().Sources) != 0 || index(l.Snapshot(), "late") >= 0 {
+		if len(l.status().Sources) != 0 || index(l.Snapshot(), "late") >= 0 || l.log.lines("told to stop") > 0 {
 			t.Error("the source is listened to")
+		}
+		select {
+		case l.src.told <- func(discovery.Sink) {}:
+			t.Error("the source is still at work")
+		default:
 		}
 		again := l.o
 		l.src = newFakeSource()

@@ -9,6 +9,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"steelyard/internal/outlier"
 )
 
 // limited are options of n backends of limit places each, and a queue.
@@ -415,6 +417,35 @@ func TestAllocations(t *testing.T) {
 			t.Fatal("not acquired")
 		}
 		p.Release(s, i)
+	}); n != 0 {
+		t.Errorf("a request costs %v allocations", n)
+	}
+}
+
+// TestTellingIsFree: what the request path tells the pool costs no allocation,
+// and never waits for the writer.
+func TestTellingIsFree(t *testing.T) {
+	o := limited(4, 0, 5)
+	o.Outlier = outlier.DefaultOptions()
+	p := newPool(t, o)
+	e := p.Snapshot().Endpoints[1]
+	busy, began := make(chan struct{}), make(chan struct{})
+	p.commands <- func(*writer) {
+		close(began)
+		<-busy
+	}
+	defer close(busy)
+	<-began
+	if n := testing.AllocsPerRun(1000, func() {
+		p.Stats.Requests.Add(1)
+		p.Answered(e, 200)
+		p.Answered(e, 503)
+		p.Failed(e)
+		p.ConnectFailed(e)
+		p.Connected(e)
+		if e.Cut() || !p.MayRetry() && p.Stats.RetriesDenied.Load() == 0 {
+			t.Fatal("cut")
+		}
 	}); n != 0 {
 		t.Errorf("a request costs %v allocations", n)
 	}

@@ -65,10 +65,14 @@ func TestWhoStartsSlowly(t *testing.T) {
 			l.probe.put("b1", "down")
 			l.after(3 * time.Second)
 			l.probe.put("b1", "up")
-			for state(l.T, l.Pool, "b1") == "unhealthy" {
-				l.ConnectFailed(l.e("b1"))
-				l.after(50 * time.Millisecond)
+			for statusOf(l.T, l.Pool, "b1").Progress != "1 of 2 passes" {
+				l.after(100 * time.Millisecond)
 			}
+			l.after(850 * time.Millisecond) // the next check is near
+			l.want("b1", "unhealthy")
+			l.ConnectFailed(l.e("b1"))
+			l.after(200 * time.Millisecond)
+			l.want("b1", "unreachable")
 			l.Connected(l.e("b1"))
 			settle()
 		}, true},

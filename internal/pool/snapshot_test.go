@@ -252,6 +252,29 @@ func TestApplyErrors(t *testing.T) {
 	}
 }
 
+// TestPickersAreKept while they pick for the same members, and no longer.
+func TestPickersAreKept(t *testing.T) {
+	o := options(3)
+	p := newPool(t, o)
+	before := p.Snapshot().primary
+	o.Transport.MaxIdle++
+	apply(t, p, o)
+	if p.Snapshot().primary != before {
+		t.Error("the same members have a new picker")
+	}
+	o.Policy.Policy = "random"
+	apply(t, p, o)
+	if p.Snapshot().primary == before {
+		t.Error("another policy has the old picker")
+	}
+	before = p.Snapshot().primary
+	o.Backends[0].Backup = true
+	apply(t, p, o)
+	if s := p.Snapshot(); s.primary == before || s.backup == nil {
+		t.Error("a backup is picked like a primary")
+	}
+}
+
 // TestCursorSurvivesApply: the same policy goes on where it was.
 func TestCursorSurvivesApply(t *testing.T) {
 	o := options(5)
