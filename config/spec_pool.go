@@ -71,7 +71,7 @@ func poolMapping() mapping[poolDraft] {
 				"How long a backend that is drained, or that has left its source, keeps its bound sessions and requests; after it sessions move and what is left is cut (WebSockets are told with 1001)."),
 			key("when_all_unhealthy", enum([]string{useAll, reject}), func(p *poolDraft) *string { return &p.WhenAllUnhealthy },
 				"While every backend is out: `use_all` tries them all the same, `reject` answers 503."),
-			key("sticky", optional(stickyMapping(sticky.DefaultCookie().Name).kind()), func(p *poolDraft) **sticky.Options { return &p.Sticky },
+			key("sticky", optional(stickyMapping(sticky.DefaultCookie().Name, false).kind()), func(p *poolDraft) **sticky.Options { return &p.Sticky },
 				"Keeps a client on its backend. Exactly one of its keys.").defaults("none"),
 			key("retry", retryMapping().kind(), func(p *poolDraft) *Retry { return &p.Retry },
 				"When a failed attempt is repeated on another backend."),

@@ -166,8 +166,8 @@ func splitMapping() mapping[splitDraft] {
 		},
 		fields: []field[splitDraft]{
 			key("to", branches, func(s *splitDraft) *[]branchDraft { return &s.to }, "The pools.").needed(),
-			key("sticky", optional(stickyMapping("sy_pool").kind()), func(s *splitDraft) **sticky.Options { return &s.sticky },
-				"Keeps a client in the pool it was first sent to. Same keys as `sticky` of a pool.").defaults("none"),
+			key("sticky", optional(stickyMapping("sy_pool", true).kind()), func(s *splitDraft) **sticky.Options { return &s.sticky },
+				"Keeps a client in the pool it was first sent to. As `sticky` of a pool, but headers and addresses are hashed and not remembered.").defaults("none"),
 		},
 		check: checkSplit,
 	}

@@ -7,9 +7,14 @@ import (
 )
 
 // stickyMapping reads the affinity of a pool or a split. The two have cookies
-// of different names, because a client may need both.
-func stickyMapping(cookieName string) mapping[sticky.Options] {
+// of different names, because a client may need both. A split hashes headers and
+// addresses: it remembers nothing, so what bounds the memory of a pool is no key
+// of it.
+func stickyMapping(cookieName string, split bool) mapping[sticky.Options] {
 	cookie, header, clientIP := cookieMapping(cookieName), stickyHeaderMapping(), clientIPMapping()
+	if split {
+		header.fields, clientIP.fields = header.fields[:1], nil
+	}
 	return mapping[sticky.Options]{
 		noun:    "an affinity",
 		shortIs: "cookie or client_ip alone",
