@@ -62,7 +62,6 @@ func (b *builder) pool(c *config.Pool) (*pool.Pool, error) {
 		Key:    c.Policy.Key,
 		Sticky: c.Sticky,
 		Retry:  retryOptions(&c.Retry),
-		ID:     sticky.ID("", "", c.Name),
 	}
 	return p, nil
 }
@@ -169,8 +168,14 @@ func (b *builder) route(c *config.Route) (r *proxy.Route, err error) {
 func (b *builder) split(c *config.Split) *proxy.Split {
 	var to []*proxy.Target
 	var weights []int
+	secret := ""
+	if c.Sticky != nil && c.Sticky.Cookie != nil {
+		secret = c.Sticky.Cookie.Secret
+	}
 	for _, w := range c.To {
-		to = append(to, b.targets[w.Pool])
+		t := *b.targets[w.Pool]
+		t.ID = sticky.ID(secret, "", w.Pool)
+		to = append(to, &t)
 		weights = append(weights, w.Weight)
 	}
 	return proxy.NewSplit(to, weights, c.Sticky)

@@ -20,7 +20,7 @@ const noSecret = "steelyard sticky, no secret"
 // base64url, HMAC-SHA256 (RFC 2104) keyed by secret over pool and identity. It
 // is the same after restarts and in every Steelyard that uses the same secret,
 // pool name and identity, and differs between pools. A split uses it too, with
-// the route's name as pool and the pool's name as identity.
+// no pool and the pool's name as identity.
 //
 // With a secret that cannot be guessed (16 random bytes or more) an id says
 // nothing about the backend, and nobody else can make a valid one. Without one
