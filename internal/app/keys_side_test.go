@@ -31,7 +31,7 @@ type keyCase struct {
 	name string
 	keys []string // paths of config.Keys that are shown
 	// Parts of the file: what is in the mapping of the listener, the route and
-	// the pool, and what stands beside them. "routes:" in top replaces the route.
+	// the pool, and what stands before them. "routes:" in top replaces the route.
 	listener, route, pool, top string
 	with, without              string
 	tcp                        bool               // listens on a port instead of a unix socket
@@ -93,6 +93,8 @@ type side struct {
 	app     *App
 	started chan struct{} // closed when app is there
 
+	began time.Time // for cases about time
+
 	client, admin *http.Client
 	consul        *fakeAgent // of cases that have one
 
@@ -144,8 +146,8 @@ func (s *side) start(c *keyCase, key string) {
 	if strings.Contains(c.top, "KEY-admin") {
 		admin = ""
 	}
-	s.file = strings.NewReplacer("KEY-admin", key, "KEY", key).Replace("listeners: {web: {address: \"${FRONT}\", " + c.listener + "}}\n" +
-		route + "pools: {web: {" + c.pool + "}}\n" + admin + "shutdown_timeout: 10ms\n" + c.top + "\n")
+	s.file = strings.NewReplacer("KEY-admin", key, "KEY", key).Replace(c.top + "\nlisteners: {web: {address: \"${FRONT}\", " + c.listener + "}}\n" +
+		route + "pools: {web: {" + c.pool + "}}\n" + admin + "shutdown_timeout: 10ms\n")
 	cfg, err := config.Parse(filepath.Join(s.dir, "test.yaml"), []byte(s.file), func(name string) (string, bool) {
 		v, ok := s.env[name]
 		return v, ok

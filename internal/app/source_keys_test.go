@@ -185,8 +185,11 @@ func fileCases() []keyCase {
 func TestAMissingSourceFileIsAWarning(t *testing.T) {
 	dir := t.TempDir()
 	const text = "listeners: {web: \":8080\"}\nroutes: [{pool: web}]\npools: {web: {source: {file: late.yaml}}}\n"
+	if err := os.WriteFile(filepath.Join(dir, "test.yaml"), []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	parsed := func() *config.Config {
-		cfg, err := config.Parse(filepath.Join(dir, "test.yaml"), []byte(text), os.LookupEnv)
+		cfg, err := config.Load(filepath.Join(dir, "test.yaml"))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -1,0 +1,98 @@
+package app
+
+import (
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"steelyard/config"
+)
+
+// TestEveryKeyIsShown holds the house rule: a key that is accepted is shown
+// working end to end by some test. A new key needs a case of keyCase, or a
+// scenario in test/ that stands in shownElsewhere.
+func TestEveryKeyIsShown(t *testing.T) {
+	shown := map[string]string{}
+	for _, cases := range [][]keyCase{checkKeyCases(), outlierKeyCases(), drainKeyCases(), adminKeyCases(), consulKeyCases(), sourceKeyCases(), olderKeyCases()} {
+		for _, c := range cases {
+			if len(c.keys) == 0 {
+				t.Errorf("case %q names no key", c.name)
+			}
+			for _, key := range c.keys {
+				shown[key] = c.name
+			}
+		}
+	}
+	for _, by := range shownElsewhere {
+		text, err := os.ReadFile(by.file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !strings.Contains(string(text), "\nfunc "+by.test+"(t *testing.T)") {
+			t.Errorf("there is no %s in %s", by.test, by.file)
+		}
+		for _, key := range by.keys {
+			if other, twice := shown[key]; twice {
+				t.Errorf("%s is said to be shown by %s and by %s", key, other, by.test)
+			}
+			// The name of the key must at least be there; rougher than reading the test.
+			name := key[strings.LastIndexByte(key, '.')+1:]
+			name = strings.TrimSuffix(name, "[]")
+			if !regexp.MustCompile(`\b` + regexp.QuoteMeta(name) + `\b`).Match(text) {
+				t.Errorf("%s, which is said to show %s, does not have the word %s", by.file, key, name)
+			}
+			shown[key] = by.test
+		}
+	}
+	var known []string
+	for _, k := range config.Keys() {
+		known = append(known, k.Path)
+		if shown[k.Path] == "" {
+			t.Errorf("no test shows the key %s working: add a case for it", k.Path)
+		}
+	}
+	for key, by := range shown {
+		if !slices.Contains(known, key) {
+			t.Errorf("%s shows %s, which is no key", by, key)
+		}
+	}
+}
+
+// shownElsewhere are keys that other tests show from a file to the wire.
+var shownElsewhere = []struct {
+	test, file string
+	keys       []string
+}{
+	{"TestStartServesAndStopLeavesNothing", "app_test.go", []string{"listeners", "listeners.<name>.address", "routes", "routes[].pool", "pools", "pools.<name>.backends"}},
+	{"TestKeysReachTheWire", "keys_test.go", slices.Concat(
+		prefixed("listeners.<name>.", []string{"max_body_size", "max_header_size", "header_timeout", "body_timeout", "idle_timeout"}),
+		prefixed("routes[].", []string{"host", "rewrite", "rewrite.strip_prefix", "rewrite.replace_prefix", "rewrite.replace_prefix.from", "rewrite.replace_prefix.to",
+			"rewrite.regex", "rewrite.regex.from", "rewrite.regex.to", "request_headers", "response_headers"}),
+		ofPool("timeouts", "timeouts.response", "timeouts.body", "retry.on", "retry.methods"),
+		[]string{"trusted_proxies", "forwarded.standard"})},
+	{"TestOnlyWhatMayBeRepeatedIsRepeated", scenario("failure/keepalive_test.go"), ofPool("retry.attempts")},
+	{"TestUpgradeTimeoutClosesTheSilentOnly", scenario("websocket/websocket_test.go"), []string{"listeners.<name>.upgrade_timeout"}},
+	{"TestShutdownTimeoutBoundsTheStop", scenario("shutdown/shutdown_test.go"), []string{"shutdown_timeout"}},
+	{"TestTheMostSpecificRouteTakesTheRequest", scenario("routing/routing_test.go"),
+		prefixed("routes[].", []string{"match", "match.host", "match.path", "match.method", "match.headers", "match.query"})},
+	{"TestRedirectsAndFixedResponses", scenario("routing/routing_test.go"),
+		prefixed("routes[].", []string{"redirect", "redirect.to", "redirect.status", "respond", "respond.status", "respond.body", "respond.headers"})},
+	{"TestRewritesAndHeaderOperations", scenario("routing/routing_test.go"), slices.Concat([]string{"routes[].name"},
+		prefixed("routes[].request_headers.", []string{"set", "add", "remove"}), prefixed("routes[].response_headers.", []string{"set", "add", "remove"}))},
+	{"TestCanaryGetsItsShare", scenario("balance/policy_test.go"), prefixed("routes[].split", []string{"", ".to[].pool", ".to[].weight"})},
+	{"TestAStickySplitKeepsAClientInItsPool", scenario("balance/policy_test.go"), prefixed("routes[].split.", []string{"to", "sticky"})},
+	{"TestEachPolicyIsChosenFromYAML", scenario("balance/policy_test.go"), ofPool("policy", "policy.round_robin", "policy.least_connections", "policy.power_of_two",
+		"policy.random", "policy.least_time", "policy.consistent_hash", "policy.consistent_hash.key", "policy.maglev", "policy.maglev.key")},
+	{"TestHashTableKeys", "older_keys_test.go", ofPool("policy.consistent_hash.replicas", "policy.maglev.table_size")},
+	{"TestRoundRobinSharesFollowWeights", scenario("balance/policy_test.go"), ofPool("backends[].address", "backends[].weight")},
+	{"TestBackupServesOnlyWhenNoPrimaryCan", scenario("balance/limit_test.go"), ofPool("backends[].backup")},
+	{"TestMaxConnectionsIsNeverExceededAndTheQueueServesTheRest", scenario("balance/limit_test.go"), ofPool("backends[].max_connections")},
+	{"TestFullQueueAnswers503WithRetryAfter", scenario("balance/limit_test.go"), ofPool("max_connections", "queue", "queue.size", "queue.timeout")},
+	{"TestStickyByHeaderAndByClientIP", scenario("sticky/affinity_test.go"), ofPool("sticky", "sticky.header", "sticky.header.name", "sticky.client_ip")},
+}
+
+// scenario is the path of a file with scenarios.
+func scenario(file string) string { return filepath.Join("..", "..", "test", filepath.FromSlash(file)) }
