@@ -125,6 +125,7 @@ func (n *Node) Set(t testing.TB, key string, value float64) {
 
 // Stats is what a fixture server saw; see app.mjs.
 type Stats struct {
+	Checks   int   // requests to /healthz
 	Begun    int   // requests to /slow, /hold and /stream that began
 	Gone     int   // of those, how many lost their client
 	Busy     int   // of those, how many there are now

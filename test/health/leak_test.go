@@ -74,11 +74,26 @@ pools:
 	if grown := memoryAfter - memory; grown > 24<<20 {
 		t.Errorf("the memory grew by %d MiB", grown>>20)
 	}
+	// Two pools check six backends every other second, and nobody else does.
+	const window = 2 * time.Second
+	before := checksOf(t, apps)
+	time.Sleep(window)
+	if n := checksOf(t, apps) - before; n > 2*2*len(apps) {
+		t.Errorf("%d checks ran within %v; want %d", n, window, 2*len(apps))
+	}
 	for _, pool := range []string{"web", "sticky"} {
 		if p := s.Pool(t, pool); len(p.Backends) != len(live) || p.Healthy != len(live) {
 			t.Errorf("pool %s ended with %d backends, %d healthy", pool, len(p.Backends), p.Healthy)
 		}
 	}
+}
+
+func checksOf(t *testing.T, apps []*harness.Node) (n int) {
+	t.Helper()
+	for _, app := range apps {
+		n += app.Stats(t).Checks
+	}
+	return n
 }
 
 // another is a random membership that has one of the live members of the last.

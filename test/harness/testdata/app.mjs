@@ -14,7 +14,7 @@ import { once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 
 const name = process.env.NAME ?? 'app';
-const stats = { begun: 0, gone: 0, busy: 0, peak: 0, received: 0, sent: 0, open: 0 };
+const stats = { checks: 0, begun: 0, gone: 0, busy: 0, peak: 0, received: 0, sent: 0, open: 0 };
 const ids = process.env.IDS && openSync(process.env.IDS, 'a');
 
 const held = [];
@@ -47,6 +47,7 @@ const routes = {
   // which never answers, or /_set?share=0.3&code=502 for exactly that share, in
   // turn, of all requests that are not named here.
   '/healthz': (req, res) => {
+    stats.checks += 1;
     if (mood.health === 0) return;
     res.writeHead(mood.health);
     res.end(mood.health === 200 ? 'ok' : 'ill');
