@@ -218,7 +218,7 @@ func checkTLSMapping() mapping[healthcheck.TLS] {
 		noun: "settings of tls",
 		fields: []field[healthcheck.TLS]{
 			key("server_name", anyText("a host name", nil), func(t *healthcheck.TLS) *string { return &t.ServerName },
-				"Sent (SNI) and expected in the certificate.").defaults("the backend's host"),
+				"Sent (SNI) and expected in the certificate.").defaults("that of host, else the backend's host"),
 			key("insecure", boolean(), func(t *healthcheck.TLS) *bool { return &t.Insecure },
 				"Accepts any certificate."),
 			key("ca", filePath(), func(t *healthcheck.TLS) *string { return &t.CAFile },

@@ -330,8 +330,22 @@ func checkPool(w *walker, s section, p *poolDraft) {
 		w.failf(p.stickyAt, "contradicts policy %s: both would decide which backend a client gets; leave out sticky, or take another policy", p.Policy.Policy)
 	}
 	checkSources(w, p)
+	checkPort(w, s, p)
 	checkQueue(w, s, p)
 	checkHealth(w, s, p)
+}
+
+// checkPort finds backends that a check cannot reach at its port. Those of
+// sources fail their check, which says why.
+func checkPort(w *walker, s section, p *poolDraft) {
+	if p.Check == nil || p.Check.Port == 0 || !s.good("check") {
+		return
+	}
+	for _, b := range p.backends {
+		if strings.HasPrefix(b.Address, "unix:") {
+			w.failf(b.at, "is a unix socket, which has no ports, but check has port %d; leave that out, or put the socket into a pool of its own", p.Check.Port)
+		}
+	}
 }
 
 // checkQueue finds a queue in which no request would ever wait.
