@@ -58,7 +58,10 @@ func TestAnIllBackendLeavesAfterFallAndComesBackAfterRise(t *testing.T) {
 			if !strings.Contains(b.Reason, c.reason) {
 				t.Errorf("the reason is %q; want it to name %q", b.Reason, c.reason)
 			}
-			l.flows(20) // what had been sent before has been answered
+			l.flows(20)
+			harness.Eventually(t, patience, "what was sent before is answered", func() bool {
+				return s.Backend(t, "web", apps[1].Address).InFlight == 0
+			})
 			before := s.Backend(t, "web", apps[1].Address).Requests
 			l.flows(100)
 			if after := s.Backend(t, "web", apps[1].Address).Requests; after != before {

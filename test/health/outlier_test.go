@@ -20,17 +20,18 @@ type crowd struct {
 	statuses [600]atomic.Int64
 	made     atomic.Int64
 	total    atomic.Int64
+	clients  []atomic.Int64 // answers of each
 	stop     func()
 }
 
 // gather starts clients that ask until stop or the end of the test.
 func gather(t *testing.T, url string, clients int, headers ...string) *crowd {
 	t.Helper()
-	c := &crowd{t: t}
+	c := &crowd{t: t, clients: make([]atomic.Int64, clients)}
 	client := harness.Client(t)
 	done := make(chan struct{})
 	var wg sync.WaitGroup
-	for range clients {
+	for n := range clients {
 		wg.Go(func() {
 			for {
 				select {
@@ -43,6 +44,7 @@ func gather(t *testing.T, url string, clients int, headers ...string) *crowd {
 					c.made.Add(1)
 				}
 				c.statuses[status].Add(1)
+				c.clients[n].Add(1)
 				c.total.Add(1)
 			}
 		})
@@ -61,6 +63,16 @@ func (c *crowd) flows(more int64) {
 	c.t.Helper()
 	want := c.total.Load() + more
 	harness.Eventually(c.t, patience, "answers", func() bool { return c.total.Load() >= want })
+}
+
+// settles waits until each client has had the answer to a request that it sent
+// after now.
+func (c *crowd) settles() {
+	c.t.Helper()
+	for n := range c.clients {
+		want := c.clients[n].Load() + 2
+		harness.Eventually(c.t, patience, "each client goes on", func() bool { return c.clients[n].Load() >= want })
+	}
 }
 
 func (c *crowd) bad() int64 { return c.statuses[http.StatusBadGateway].Load() }
@@ -118,7 +130,7 @@ func ejected(t *testing.T, s *harness.Steelyard, app *harness.Node, load *crowd)
 	if b.EjectedUntil == nil || b.Percent != 0 {
 		t.Fatalf("ejected, but: %+v", b)
 	}
-	load.flows(16) // what was under way
+	load.settles()
 	bad := load.bad()
 	load.flows(100)
 	after := s.Backend(t, "web", app.Address)
