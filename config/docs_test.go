@@ -140,7 +140,9 @@ func TestExamplesLoad(t *testing.T) {
 				t.Fatal(err)
 			}
 			for _, w := range c.Warnings {
-				t.Errorf("warning: %v", w)
+				if !strings.HasPrefix(w.Msg, "there is no file /etc/steelyard/") { // It is of another machine.
+					t.Errorf("warning: %v", w)
+				}
 			}
 		})
 	}

@@ -252,7 +252,7 @@ func (m mapping[T]) tryAlone(w *walker, v value, f field[T]) bool {
 	if m.validate(&probe) != nil {
 		return true // something required is missing: only the whole can be judged
 	}
-	silent := &walker{file: w.file, env: w.env, left: maxAliased}
+	silent := &walker{file: w.file, env: w.env, missing: w.missing, left: maxAliased}
 	if !f.read(silent, v, &probe) {
 		return true
 	}

@@ -44,6 +44,11 @@ func consulMapping() mapping[discovery.ConsulOptions] {
 			key("register", orTrue(registerMapping()), func(o *discovery.ConsulOptions) **discovery.Registration { return &o.Register },
 				"Announces Steelyard itself as a service; `true` does so with defaults.").defaults("none"),
 		},
+		check: func(w *walker, s section, o *discovery.ConsulOptions) {
+			if s.has("token_file") && s.good("token_file") && w.missing(o.TokenFile) {
+				w.warnf(s.at["token_file"], "there is no file %s yet; until there is one Consul is asked without a token", o.TokenFile)
+			}
+		},
 		validate: func(o *discovery.ConsulOptions) error { return o.Validate() },
 	}
 }
@@ -67,6 +72,13 @@ func consulTLSMapping() mapping[discovery.ConsulTLS] {
 			o := discovery.DefaultConsul()
 			o.TLS = *t
 			return o.Validate()
+		},
+		check: func(w *walker, s section, t *discovery.ConsulTLS) {
+			for name, path := range map[string]string{"ca": t.CAFile, "cert": t.CertFile, "key": t.KeyFile} {
+				if path != "" && w.missing(path) {
+					w.warnf(s.at[name], "there is no file %s; Steelyard does not start without it", path)
+				}
+			}
 		},
 		prefix: "tls.",
 		bounds: map[string][]string{"cert": {"key"}, "key": {"cert"}},

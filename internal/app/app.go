@@ -43,7 +43,7 @@ func Start(cfg *config.Config) (_ *App, err error) {
 	}()
 	if cfg.Consul != nil {
 		if a.consul, err = discovery.NewConsul(*cfg.Consul, slog.Default()); err != nil {
-			return nil, err
+			return nil, fmt.Errorf("consul: %w", err)
 		}
 	}
 	g, pools, err := build(cfg, a.checks, a.consul)

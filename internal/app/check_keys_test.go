@@ -185,9 +185,10 @@ func changes(first, then int) func(*side) {
 		s.serve("A", func(w http.ResponseWriter, _ *http.Request) {
 			s.note("check", "")
 			if len(s.notes("check")) > 1 {
-				first = then
+				w.WriteHeader(then)
+			} else {
+				w.WriteHeader(first)
 			}
-			w.WriteHeader(first)
 		})
 	}
 }

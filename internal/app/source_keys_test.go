@@ -5,6 +5,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/miekg/dns"
@@ -180,28 +181,46 @@ func fileCases() []keyCase {
 	}
 }
 
-// TestAMissingSourceFileIsAWarning holds the configuration to starting without
-// a file that may come later.
-func TestAMissingSourceFileIsAWarning(t *testing.T) {
-	dir := t.TempDir()
-	const text = "listeners: {web: \":8080\"}\nroutes: [{pool: web}]\npools: {web: {source: {file: late.yaml}}}\n"
-	if err := os.WriteFile(filepath.Join(dir, "test.yaml"), []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	parsed := func() *config.Config {
-		cfg, err := config.Load(filepath.Join(dir, "test.yaml"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		return cfg
-	}
-	if w := parsed().Warnings; len(w) != 1 {
-		t.Errorf("%d warnings without the file: %v", len(w), w)
-	}
-	if err := os.WriteFile(filepath.Join(dir, "late.yaml"), []byte("[]"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if w := parsed().Warnings; len(w) != 0 {
-		t.Errorf("warnings with the file: %v", w)
+// TestMissingFilesAreWarnings holds the check of a configuration to telling of
+// files that are not there: it may be made on another machine, or they may come
+// later.
+func TestMissingFilesAreWarnings(t *testing.T) {
+	for _, tt := range []struct {
+		key, keys string
+		warning   string // %s is the folder
+	}{
+		{"source.file", "pools: {web: {source: {file: late}}}",
+			"there is no file %s/late yet; until there is one it names no backends"},
+		{"consul.token_file", "consul: {token_file: late}\npools: {web: {source: {consul: web}}}",
+			"there is no file %s/late yet; until there is one Consul is asked without a token"},
+		{"consul.tls.ca", "consul: {address: \"https://127.0.0.1:8501\", tls: {ca: late}}\npools: {web: {source: {consul: web}}}",
+			"there is no file %s/late; Steelyard does not start without it"},
+	} {
+		t.Run(tt.key, func(t *testing.T) {
+			dir := t.TempDir()
+			write := func(name, text string) {
+				if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			warnings := func() (all []string) {
+				cfg, err := config.Load(filepath.Join(dir, "test.yaml"))
+				if err != nil {
+					t.Fatal(err)
+				}
+				for _, w := range cfg.Warnings {
+					all = append(all, w.Msg)
+				}
+				return all
+			}
+			write("test.yaml", "listeners: {web: \":8080\"}\nroutes: [{pool: web}]\n"+tt.keys+"\n")
+			if got, want := warnings(), []string{fmt.Sprintf(tt.warning, dir)}; !slices.Equal(got, want) {
+				t.Errorf("without the file the warnings are %q, want %q", got, want)
+			}
+			write("late", "[]")
+			if got := warnings(); len(got) > 0 {
+				t.Errorf("with the file the warnings are %q", got)
+			}
+		})
 	}
 }
