@@ -151,6 +151,7 @@ consul: {token_file: /etc/token, address: "https://127.0.0.1:8501", tls: {ca: ./
 	want := []string{
 		at + ":6:34: pools.web.source[1]: there is no file " + folder + "/later/list.yaml yet; until there is one it names no backends",
 		at + ":6:59: pools.web.source[2]: there is no file /nowhere/list.yaml yet; until there is one it names no backends",
+		at + ":8:22: consul.token_file: there is no file /etc/token yet; until there is one Consul is asked without a token",
 	}
 	if !slices.Equal(warnings, want) {
 		t.Errorf("warnings\n%s\nwant\n%s", strings.Join(warnings, "\n"), strings.Join(want, "\n"))
