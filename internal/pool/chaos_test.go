@@ -247,8 +247,8 @@ func (c *chaos) inspectEndpoints(w *writer) error {
 // A failure names its seed.
 func TestChaos(t *testing.T) {
 	rounds := 25
-	if testing.Short() {
-		rounds = 10
+	if testing.Short() || raceEnabled {
+		rounds = 6
 	}
 	for range rounds {
 		seed := rand.Uint64()

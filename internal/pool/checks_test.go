@@ -140,17 +140,15 @@ func TestApplyChecks(t *testing.T) {
 	inLab(t, 2, nil, func(l *lab) {
 		bare := l.o
 		l.wantPicks("b0 b1")
-		l.probe.put("b0", "hangs")
-		l.probe.put("b1", "down")
+		l.probe.put("b0", "slow")
+		l.probe.put("b1", "hangs") // until its timeout, 900 ms
 		checked(l)
 		apply(t, l.Pool, l.o)
 		l.wantPicks("b0 b1")
-		l.after(10 * time.Millisecond)
+		l.after(600 * time.Millisecond)
+		l.wantPicks("b0 b1")
+		l.after(5 * time.Second)
 		l.wantPicks("b0")
-		l.after(5 * time.Second)
-		l.want("b0", "unhealthy")
-		l.probe.put("b0", "up")
-		l.after(5 * time.Second)
 
 		check := l.e("b1").checked.Check
 		apply(t, l.Pool, l.o)

@@ -40,7 +40,8 @@ func TestBudgetMembership(t *testing.T) {
 			src.set(manyMembers(0, 10_000)) // the first time grows the heap
 			written(t, p)
 			best := map[string]time.Duration{}
-			for round := range 4 {
+			within := func() bool { return max(best["all new"], best["one moved"]) <= limit }
+			for round := 0; round < 2 || round < 12 && !within(); round++ { // others may use the machine
 				for _, what := range []string{"all new", "one moved"} {
 					members := manyMembers(20_000*(round+1), 10_000)
 					if what == "one moved" {

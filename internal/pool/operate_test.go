@@ -113,7 +113,7 @@ func TestOrdersOutliveMembers(t *testing.T) {
 		l.wantPicks("b0 b1")
 	})
 	inLab(t, 0, sourced, func(l *lab) {
-		for i := range maxRemembered + 50 {
+		for i := range maxRemembered + 20 {
 			a := fmt.Sprintf("s%d", i)
 			l.src.set([]discovery.Member{{Address: "keep", Weight: 1}, {Address: "keep2", Weight: 1}, {Address: a, Weight: 1}})
 			settle()

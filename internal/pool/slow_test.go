@@ -9,76 +9,81 @@ const slow = 20 * time.Second
 
 func slowly(l *lab) { l.o.SlowStart = slow }
 
+// ejectAndReturn has b1 ejected until its time is over.
+func ejectAndReturn(l *lab) {
+	l.fails("b1", 5)
+	l.want("b1", "ejected")
+	l.after(10*time.Second + sweepEvery)
+}
+
+// slowStarts are ways in which b1, beside b0, becomes healthy.
+var slowStarts = []struct {
+	name   string
+	change func(*lab)
+	do     func(*lab)
+	slowly bool
+}{
+	{"the pool starts", checked, func(l *lab) { l.after(time.Second) }, false},
+	{"its first check is late", func(l *lab) { checked(l); l.probe.put("b1", "hangs"); l.o.Check.Timeout = 3 * time.Second },
+		func(l *lab) {
+			l.after(time.Second)
+			l.probe.put("b1", "up")
+			l.want("b1", "checking")
+			l.after(time.Minute)
+		}, true},
+	{"checked late, first result good", func(l *lab) { checked(l); slowFirst(l, "b1") },
+		func(l *lab) { l.after(2 * time.Second) }, false},
+	{"ejected", judged, ejectAndReturn, true},
+	{"unhealthy", checked, func(l *lab) {
+		l.probe.put("b1", "down")
+		l.after(3 * time.Second)
+		l.want("b1", "unhealthy")
+		l.probe.put("b1", "up")
+		l.after(3 * time.Second)
+	}, true},
+	{"drained", nil, func(l *lab) { l.do(l.Drain("b1", 0)); l.do(l.Enable("b1")) }, true},
+	{"disabled", nil, func(l *lab) { l.do(l.Disable("b1")); l.do(l.Enable("b1")) }, true},
+	{"left and back", nil, func(l *lab) {
+		p := l.Snapshot()
+		p.Acquire(1)
+		apply(l.T, l.Pool, l.with(1))
+		apply(l.T, l.Pool, l.with(2))
+		l.Release(p, 1)
+	}, true},
+	{"new", nil, func(l *lab) { apply(l.T, l.Pool, l.with(1)); l.after(time.Second); apply(l.T, l.Pool, l.with(2)) }, true},
+	{"unreachable for a moment", nil, func(l *lab) { l.ConnectFailed(l.e("b1")); settle(); l.Connected(l.e("b1")); settle() }, false},
+	{"unreachable for long", nil, func(l *lab) {
+		for range 4 {
+			l.ConnectFailed(l.e("b1"))
+			l.after(3 * time.Second)
+		}
+		l.Connected(l.e("b1"))
+		settle()
+	}, true},
+	{"unhealthy, then unreachable for a moment", checked, func(l *lab) {
+		l.probe.put("b1", "down")
+		l.after(3 * time.Second)
+		l.probe.put("b1", "up")
+		for statusOf(l.T, l.Pool, "b1").Progress != "1 of 2 passes" {
+			l.after(100 * time.Millisecond)
+		}
+		l.after(850 * time.Millisecond) // the next check is near
+		l.want("b1", "unhealthy")
+		l.ConnectFailed(l.e("b1"))
+		l.after(200 * time.Millisecond)
+		l.want("b1", "unreachable")
+		l.Connected(l.e("b1"))
+		settle()
+	}, true},
+	{"weight 0 and back", nil, func(l *lab) { l.do(l.SetWeight("b1", 0)); l.do(l.SetWeight("b1", -1)) }, false},
+	{"check added", nil, func(l *lab) { checked(l); apply(l.T, l.Pool, l.o); l.after(time.Second) }, false},
+}
+
 // TestWhoStartsSlowly: a backend that was out, or comes new, gets its weight
 // little by little; one that was away for a moment does not, nor do the backends
 // with which a pool starts.
 func TestWhoStartsSlowly(t *testing.T) {
-	out := func(l *lab) {
-		l.fails("b1", 5)
-		l.want("b1", "ejected")
-		l.after(10*time.Second + sweepEvery)
-	}
-	for _, c := range []struct {
-		name   string
-		change func(*lab)
-		do     func(*lab)
-		slowly bool
-	}{
-		{"the pool starts", checked, func(l *lab) { l.after(time.Second) }, false},
-		{"its first check is late", func(l *lab) { checked(l); l.probe.put("b1", "hangs"); l.o.Check.Timeout = 3 * time.Second },
-			func(l *lab) {
-				l.after(time.Second)
-				l.probe.put("b1", "up")
-				l.want("b1", "checking")
-				l.after(time.Minute)
-			}, true},
-		{"checked late, first result good", func(l *lab) { checked(l); slowFirst(l, "b1") },
-			func(l *lab) { l.after(2 * time.Second) }, false},
-		{"ejected", judged, out, true},
-		{"unhealthy", checked, func(l *lab) {
-			l.probe.put("b1", "down")
-			l.after(3 * time.Second)
-			l.want("b1", "unhealthy")
-			l.probe.put("b1", "up")
-			l.after(3 * time.Second)
-		}, true},
-		{"drained", nil, func(l *lab) { l.do(l.Drain("b1", 0)); l.do(l.Enable("b1")) }, true},
-		{"disabled", nil, func(l *lab) { l.do(l.Disable("b1")); l.do(l.Enable("b1")) }, true},
-		{"left and back", nil, func(l *lab) {
-			p := l.Snapshot()
-			p.Acquire(1)
-			apply(l.T, l.Pool, l.with(1))
-			apply(l.T, l.Pool, l.with(2))
-			l.Release(p, 1)
-		}, true},
-		{"new", nil, func(l *lab) { apply(l.T, l.Pool, l.with(1)); l.after(time.Second); apply(l.T, l.Pool, l.with(2)) }, true},
-		{"unreachable for a moment", nil, func(l *lab) { l.ConnectFailed(l.e("b1")); settle(); l.Connected(l.e("b1")); settle() }, false},
-		{"unreachable for long", nil, func(l *lab) {
-			for range 4 {
-				l.ConnectFailed(l.e("b1"))
-				l.after(3 * time.Second)
-			}
-			l.Connected(l.e("b1"))
-			settle()
-		}, true},
-		{"unhealthy, then unreachable for a moment", checked, func(l *lab) {
-			l.probe.put("b1", "down")
-			l.after(3 * time.Second)
-			l.probe.put("b1", "up")
-			for statusOf(l.T, l.Pool, "b1").Progress != "1 of 2 passes" {
-				l.after(100 * time.Millisecond)
-			}
-			l.after(850 * time.Millisecond) // the next check is near
-			l.want("b1", "unhealthy")
-			l.ConnectFailed(l.e("b1"))
-			l.after(200 * time.Millisecond)
-			l.want("b1", "unreachable")
-			l.Connected(l.e("b1"))
-			settle()
-		}, true},
-		{"weight 0 and back", nil, func(l *lab) { l.do(l.SetWeight("b1", 0)); l.do(l.SetWeight("b1", -1)) }, false},
-		{"check added", nil, func(l *lab) { checked(l); apply(l.T, l.Pool, l.o); l.after(time.Second) }, false},
-	} {
+	for _, c := range slowStarts {
 		t.Run(c.name, func(t *testing.T) {
 			inLab(t, 2, all(slowly, func(l *lab) {
 				if c.change != nil {

@@ -123,7 +123,6 @@ func TestStickyIDs(t *testing.T) {
 	o.Backends = append([]BackendOptions{{Address: "new", Weight: 1}, {Address: "b1", Weight: 9, Backup: true}}, o.Backends[2])
 	apply(t, p, o)
 	s = p.Snapshot()
-	i := index(s, "b1")
 	if gone := s.ByID([]byte(sticky.ID("s", "web", "b0"))); s.Bound(gone, &Tried{}) != BoundOK {
 		t.Error("a backend that has left does not keep its clients while it drains")
 	}
@@ -132,7 +131,7 @@ func TestStickyIDs(t *testing.T) {
 	apply(t, p, o)
 	eventually(t, "the drain is over", func() bool { return len(p.Snapshot().Endpoints) == 3 })
 	s = p.Snapshot()
-	i = index(s, "b1")
+	i := index(s, "b1")
 	if s.ByID([]byte(id)) != i || s.ByBinding(binding) != i || s.ID(i) != id || s.Binding(i) != binding {
 		t.Error("id or binding has changed with the membership")
 	}
