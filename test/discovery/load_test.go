@@ -43,6 +43,7 @@ type load struct {
 	t        *testing.T
 	soon     time.Duration // within which traffic must follow a change
 	answered atomic.Int64
+	rounds   []atomic.Int64 // answers by client
 	done     chan struct{}
 	wg       sync.WaitGroup
 	mu       sync.Mutex
@@ -62,12 +63,13 @@ type sighting struct {
 // with POST, until end or the end of the test.
 func begin(t *testing.T, url string, clients int, headers ...string) *load {
 	t.Helper()
-	l := &load{t: t, soon: follow, done: make(chan struct{}), seen: map[string]*sighting{}}
+	l := &load{t: t, soon: follow, done: make(chan struct{}), seen: map[string]*sighting{}, rounds: make([]atomic.Int64, clients)}
 	c := harness.Client(t)
 	for n := range clients {
 		l.wg.Go(func() {
 			for i := 0; !l.over(); i++ {
 				l.ask(c, url, n%2 == 1, append([]string{fmt.Sprintf("X-Id: %d-%d", n, i)}, headers...))
+				l.rounds[n].Add(1)
 			}
 		})
 	}
@@ -119,6 +121,15 @@ func (l *load) flows(more int64) {
 	harness.Eventually(l.t, patience, fmt.Sprintf("%d more answers", more), func() bool { return l.answered.Load() >= want })
 }
 
+// settles waits until what each client had under way has been answered.
+func (l *load) settles() {
+	l.t.Helper()
+	for n := range l.rounds {
+		before := l.rounds[n].Load()
+		harness.Eventually(l.t, patience, "what was under way is answered", func() bool { return l.rounds[n].Load() > before })
+	}
+}
+
 // sightings are those of one backend, and of all together.
 func (l *load) sightings(name string) (of sighting, all int) {
 	l.mu.Lock()
@@ -147,7 +158,7 @@ const follow = time.Second
 func (l *load) comes(name, what string, change func()) time.Duration {
 	l.t.Helper()
 	l.forget(name)
-	l.flows(20)
+	l.settles()
 	if s, _ := l.sightings(name); s.count > 0 {
 		l.t.Fatalf("%s: %s has requests before", what, name)
 	}
