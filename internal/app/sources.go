@@ -20,12 +20,16 @@ func (b *builder) sources(c *config.Pool) ([]pool.SourceOptions, error) {
 		var err error
 		switch {
 		case s.Consul != nil:
-			o = pool.SourceOptions{Key: fmt.Sprintf("consul %+v", *s.Consul), Source: b.consul.Source(*s.Consul), Guard: s.Consul.Guard}
+			q := *s.Consul
+			q.Guard = discovery.GuardOptions{}
+			o = pool.SourceOptions{Key: fmt.Sprintf("consul %+v", q), Source: b.consul.Source(q), Guard: s.Consul.Guard}
 		case s.DNS != nil:
-			o = pool.SourceOptions{Key: fmt.Sprintf("dns %+v", *s.DNS), Guard: s.DNS.Guard}
+			q := *s.DNS
+			q.Guard = discovery.GuardOptions{} // the pool's; a change of it does not begin the source anew
+			o = pool.SourceOptions{Key: fmt.Sprintf("dns %+v", q), Guard: s.DNS.Guard}
 			o.Source, err = discovery.NewDNS(*s.DNS, log)
 		default:
-			o = pool.SourceOptions{Key: fmt.Sprintf("file %+v", *s.File), Guard: s.File.Guard}
+			o = pool.SourceOptions{Key: "file " + s.File.Path, Guard: s.File.Guard}
 			o.Source, err = discovery.NewFile(*s.File, decoder(s.File.Path), log)
 		}
 		if err != nil {
