@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"net"
 	"net/netip"
 	"strconv"
@@ -173,7 +174,11 @@ func withoutPort(host string) string {
 func (c *connector) connect(ctx context.Context, at place) (conn net.Conn, release func() bool, err error) {
 	raw, err := c.dial(ctx, at)
 	if err != nil {
-		return nil, nil, dialError(ctx, err, c.timeout)
+		err = dialError(ctx, err, c.timeout)
+		if c.port != 0 { // Who reads this sees the backend's own beside it.
+			err = fmt.Errorf("port %d: %w", c.port, err)
+		}
+		return nil, nil, err
 	}
 	release = context.AfterFunc(ctx, func() { raw.SetDeadline(time.Unix(1, 0)) })
 	if c.tls == nil {
