@@ -116,7 +116,7 @@ func newSide(t *testing.T, c *keyCase, key string) *side {
 	s.client = unixClient(t, dir+"/web.sock")
 	if c.tcp {
 		s.names("FRONT", freeAddress(t))
-		s.client = &http.Client{Transport: &http.Transport{}, Timeout: keyPatience}
+		s.client = &http.Client{Transport: &http.Transport{}, Timeout: 2 * keyPatience}
 		t.Cleanup(s.client.CloseIdleConnections)
 	}
 	s.client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
@@ -132,7 +132,7 @@ func unixClient(t *testing.T, path string) *http.Client {
 		return (&net.Dialer{}).DialContext(ctx, "unix", path)
 	}}
 	t.Cleanup(transport.CloseIdleConnections)
-	return &http.Client{Transport: transport, Timeout: keyPatience}
+	return &http.Client{Transport: transport, Timeout: 2 * keyPatience}
 }
 
 // start runs Steelyard. It goes on while the pools wait to be ready, because
