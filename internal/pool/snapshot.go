@@ -121,11 +121,23 @@ func (s *Snapshot) atLimit(i int) bool {
 	return m.Limit > 0 && m.Backend.InFlight() >= m.Limit
 }
 
-// ID is the opaque id of backend i for affinity cookies.
-func (s *Snapshot) ID(i int) string { return s.ids[i] }
+// ID is the opaque id of backend i for affinity cookies; "" in a pool without
+// affinity, as a request may meet it whose generation still had some.
+func (s *Snapshot) ID(i int) string {
+	if s.ids == nil {
+		return ""
+	}
+	return s.ids[i]
+}
 
-// Binding is what stands for backend i in the table of bindings.
-func (s *Snapshot) Binding(i int) uint64 { return s.bindings[i] }
+// Binding is what stands for backend i in the table of bindings; ok is false in
+// a pool without affinity, as for ID.
+func (s *Snapshot) Binding(i int) (b uint64, ok bool) {
+	if s.bindings == nil {
+		return 0, false
+	}
+	return s.bindings[i], true
+}
 
 // ByID finds the backend with that opaque id, -1 if it is gone.
 func (s *Snapshot) ByID(id []byte) int {

@@ -109,6 +109,20 @@ func TestBound(t *testing.T) {
 	}
 }
 
+func bindingOf(s *Snapshot, i int) uint64 {
+	b, _ := s.Binding(i)
+	return b
+}
+
+// TestNoAffinityNoIDs: a request whose generation had affinity may meet a pool
+// that has none any more.
+func TestNoAffinityNoIDs(t *testing.T) {
+	s := newPool(t, options(2)).Snapshot()
+	if _, ok := s.Binding(0); ok || s.ID(0) != "" || s.ByID([]byte("x")) != -1 || s.ByBinding(1) != -1 {
+		t.Error("a pool without affinity knows bound clients")
+	}
+}
+
 // TestStickyIDs: the ids in cookies depend on the secret, the pool and the
 // address alone; bindings on the address.
 func TestStickyIDs(t *testing.T) {
@@ -116,7 +130,7 @@ func TestStickyIDs(t *testing.T) {
 	o.Sticky = &sticky.Options{Cookie: &sticky.Cookie{Name: "sy", Secret: "s"}}
 	p := newPool(t, o)
 	s := p.Snapshot()
-	id, binding := s.ID(1), s.Binding(1)
+	id, binding := s.ID(1), bindingOf(s, 1)
 	if id != sticky.ID("s", "web", "b1") || s.ByID([]byte(id)) != 1 || s.ByBinding(binding) != 1 {
 		t.Errorf("id %q finds %d, binding finds %d", id, s.ByID([]byte(id)), s.ByBinding(binding))
 	}
@@ -132,7 +146,7 @@ func TestStickyIDs(t *testing.T) {
 	eventually(t, "the drain is over", func() bool { return len(p.Snapshot().Endpoints) == 3 })
 	s = p.Snapshot()
 	i := index(s, "b1")
-	if s.ByID([]byte(id)) != i || s.ByBinding(binding) != i || s.ID(i) != id || s.Binding(i) != binding {
+	if s.ByID([]byte(id)) != i || s.ByBinding(binding) != i || s.ID(i) != id || bindingOf(s, i) != binding {
 		t.Error("id or binding has changed with the membership")
 	}
 	if s.ByID([]byte(sticky.ID("s", "web", "b0"))) != -1 || s.ByBinding(12345) != -1 || s.ByID(nil) != -1 {
@@ -160,7 +174,7 @@ func TestBindingsFollowOptions(t *testing.T) {
 	o.Sticky = &sticky.Options{Header: &sticky.Header{Name: "X-User", Size: 64, TTL: time.Hour}}
 	apply(t, p, o)
 	table := p.Bindings()
-	key, backend := table.HashString("alice"), p.Snapshot().Binding(1)
+	key, backend := table.HashString("alice"), bindingOf(p.Snapshot(), 1)
 	table.Put(key, backend)
 	apply(t, p, o)
 	if p.Bindings() != table {

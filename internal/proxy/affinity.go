@@ -109,7 +109,9 @@ func (x *exchange) bind() {
 		return
 	}
 	if table := x.target.Pool.Bindings(); table != nil {
-		table.Put(a.key, x.snap.Binding(x.index))
+		if b, ok := x.snap.Binding(x.index); ok {
+			table.Put(a.key, b)
+		}
 	}
 }
 
@@ -117,7 +119,9 @@ func (x *exchange) bind() {
 func (x *exchange) appendAffinity(dst []byte) []byte {
 	if s := x.target.Sticky; s != nil && s.Cookie != nil && !x.affine.keep &&
 		(x.affine.bound != x.index || s.Cookie.Renews()) {
-		dst = x.appendSetCookie(dst, s.Cookie, x.snap.ID(x.index))
+		if id := x.snap.ID(x.index); id != "" {
+			dst = x.appendSetCookie(dst, s.Cookie, id)
+		}
 	}
 	if x.splitTo != nil {
 		dst = x.appendSetCookie(dst, x.route.Split.Sticky.Cookie, x.splitTo.ID)
