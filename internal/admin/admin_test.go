@@ -132,7 +132,9 @@ func TestReading(t *testing.T) {
 			t.Errorf("%s %s: %d %s, want %d with %s", c.method, c.path, status, text, c.status, c.want)
 		}
 	}
-	var list struct{ Pools []struct{ Backends []map[string]any } }
+	var list struct {
+		Pools []struct{ Backends []map[string]any }
+	}
 	_, text := call(t, "GET", "http://"+address+"/api/v1/pools", "", nil)
 	if err := json.Unmarshal([]byte(text), &list); err != nil || len(list.Pools) != 1 || len(list.Pools[0].Backends) != 2 {
 		t.Errorf("%v in %s", err, text)
