@@ -1,0 +1,118 @@
+package metrics
+
+import "time"
+
+// Sample is everything that is counted, at one moment. Counts only grow while
+// the process runs; whoever wants a rate keeps the sample before. It is filled
+// by the application and read by the Prometheus collector, by the dashboard and
+// by its history.
+type Sample struct {
+	At         time.Time
+	Generation GenerationSample
+	Listeners  []ListenerSample
+	Routes     []RouteSample // in match order
+	Pools      []PoolSample  // in the order of the file
+	// Errors counts what Steelyard answered or cut itself, by cause.
+	Errors []CauseCount
+	// Retries counts repeated attempts by what had become of the one before.
+	Retries   []RetryCount
+	AccessLog AccessLogSample
+}
+
+// GenerationSample is the configuration in force, and what became of reloads.
+type GenerationSample struct {
+	ID            uint64 // 1 is that of the start
+	Since         time.Time
+	Reloads       int64 // that were taken over
+	FailedReloads int64
+	LastReload    time.Time // that was tried; zero: none
+	LastReloadOK  bool      // true at the start
+	Rollbacks     int64
+}
+
+// ListenerSample is one listener.
+type ListenerSample struct {
+	Name        string
+	Address     string
+	Connections int64 // now
+	Accepted    int64
+}
+
+// RouteSample is one route.
+type RouteSample struct {
+	Name    string
+	Classes [6]int64 // see Classes
+}
+
+// CauseCount counts errors of one cause.
+type CauseCount struct {
+	Cause string
+	Count int64
+}
+
+// RetryCount counts retries of one class and reason.
+type RetryCount struct {
+	Class, Reason string
+	Count         int64
+}
+
+// AccessLogSample is the access log's own account.
+type AccessLogSample struct {
+	Lines   int64 // written
+	Dropped int64 // because the buffer was full
+	Failed  int64 // could not be written
+}
+
+// PoolSample is one pool.
+type PoolSample struct {
+	Name     string
+	Policy   string
+	Classes  [6]int64     // what clients got, errors of Steelyard included
+	Latency  Distribution // from a request's first byte to the end of its response
+	Queued   Distribution // waits in the queue, of those who waited
+	Waiting  int          // in the queue now
+	FailOpen bool
+
+	Requests         int64 // begun
+	Attempts         int64
+	RetriesDenied    int64
+	Ejections        int64
+	FailOpens        int64
+	FailOpenRequests int64
+
+	Backends []BackendSample
+	Sources  []SourceSample
+}
+
+// BackendSample is one backend.
+type BackendSample struct {
+	Address  string
+	State    string // as in the admin API
+	Usable   bool   // gets new requests
+	Weight   int
+	Percent  int // of its weight
+	Backup   bool
+	InFlight int64
+	Upgraded int
+
+	Classes   [6]int64 // of its responses
+	Requests  int64    // attempts that ended
+	Failures  int64    // those that spoke against it
+	FirstByte Distribution
+	Open      int64 // connections
+	Idle      int
+	Dials     int64
+
+	Checked      bool // it has a check
+	ChecksPassed int64
+	ChecksFailed int64
+	CheckLatency time.Duration // of the last one
+}
+
+// SourceSample is one source of a pool.
+type SourceSample struct {
+	Name    string
+	Members int
+	Failing bool
+	Held    int // members that the guard keeps
+}
