@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"mime"
 	"net"
 	"net/http"
 	"net/netip"
@@ -77,7 +78,7 @@ func (s *Server) routes() *http.ServeMux {
 	m.HandleFunc("POST /api/v1/pools/{pool}/backends/{address}/{action}", s.withPool(s.operate))
 	m.HandleFunc("GET /api/v1/consul", s.showConsul)
 	m.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
-		writeError(w, http.StatusNotFound, fmt.Errorf("there is nothing at %s; the pools are at /api/v1/pools", r.URL.Path))
+		writeError(w, http.StatusNotFound, fmt.Errorf("there is nothing at %s %s; the pools are at GET /api/v1/pools", r.Method, r.URL.Path))
 	})
 	return m
 }
@@ -94,7 +95,7 @@ func (s *Server) guarded(next http.Handler) http.Handler {
 			writeError(w, http.StatusForbidden, fmt.Errorf("host %q is not this machine; use localhost or 127.0.0.1", r.Host))
 		case !sameOrigin(r):
 			writeError(w, http.StatusForbidden, errors.New("requests of other origins are refused"))
-		case r.Method != http.MethodGet && r.Header.Get("Content-Type") != "application/json":
+		case r.Method != http.MethodGet && r.Method != http.MethodHead && !isJSON(r):
 			writeError(w, http.StatusUnsupportedMediaType, errors.New("commands need Content-Type: application/json"))
 		default:
 			r.Body = http.MaxBytesReader(w, r.Body, maxBody)
@@ -114,6 +115,13 @@ func local(host string) bool {
 	}
 	ip, err := netip.ParseAddr(name)
 	return err == nil && ip.IsLoopback()
+}
+
+// isJSON reports whether a request says that its body is JSON, with a charset or
+// without.
+func isJSON(r *http.Request) bool {
+	kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	return err == nil && kind == "application/json"
 }
 
 func sameOrigin(r *http.Request) bool {

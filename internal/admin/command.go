@@ -13,12 +13,16 @@ import (
 	"steelyard/internal/pool"
 )
 
-// command is the body of a command; each action knows its own field.
+// maxDrain is the longest a drain may be given, as in the configuration.
+const maxDrain = 24 * time.Hour
+
+// command is the body of a command. Each action knows its own field alone.
 type command struct {
 	// For bounds a drain, as "30s"; "" is the pool's drain_timeout.
-	For string `json:"for"`
-	// Weight is the new weight; null takes the configured one again.
-	Weight *int `json:"weight"`
+	For *string `json:"for"`
+	// Weight is the new weight, a number, or null for the configured one; it is
+	// empty when the body does not name it.
+	Weight json.RawMessage `json:"weight"`
 }
 
 // release carries out what the registry guard holds.
@@ -61,14 +65,17 @@ func readCommand(body io.Reader) (c command, err error) {
 }
 
 func act(p *pool.Pool, address, action string, c command) error {
+	if c.For != nil && action != "drain" {
+		return fmt.Errorf("for: %s does not know it; it belongs to drain", action)
+	}
+	if c.Weight != nil && action != "weight" {
+		return fmt.Errorf("weight: %s does not know it; it belongs to weight", action)
+	}
 	switch action {
 	case "drain":
-		bound := time.Duration(0)
-		if c.For != "" {
-			var err error
-			if bound, err = time.ParseDuration(c.For); err != nil || bound <= 0 {
-				return fmt.Errorf("for: %q is not a duration above 0, as 30s or 5m", c.For)
-			}
+		bound, err := c.bound()
+		if err != nil {
+			return err
 		}
 		return p.Drain(address, bound)
 	case "enable":
@@ -76,13 +83,37 @@ func act(p *pool.Pool, address, action string, c command) error {
 	case "disable":
 		return p.Disable(address)
 	case "weight":
-		if c.Weight == nil {
-			return p.SetWeight(address, -1)
+		weight, err := c.weight()
+		if err != nil {
+			return err
 		}
-		if *c.Weight < 0 {
-			return fmt.Errorf("weight: %d is not within 0 to %d, or null for the configured one", *c.Weight, balancer.MaxWeight)
-		}
-		return p.SetWeight(address, *c.Weight)
+		return p.SetWeight(address, weight)
 	}
 	return fmt.Errorf("there is no action %q; there are drain, enable, disable, weight", action)
+}
+
+// bound is how long a drain may last; 0 leaves it to the pool.
+func (c *command) bound() (time.Duration, error) {
+	if c.For == nil || *c.For == "" {
+		return 0, nil
+	}
+	d, err := time.ParseDuration(*c.For)
+	if err != nil || d <= 0 || d > maxDrain {
+		return 0, fmt.Errorf("for: %q is not a duration above 0 and at most 24h, as 30s or 5m", *c.For)
+	}
+	return d, nil
+}
+
+// weight is the weight to set; -1 takes the configured one again.
+func (c *command) weight() (int, error) {
+	n := -1
+	switch text := string(c.Weight); {
+	case text == "":
+		return 0, errors.New(`weight: is missing; send {"weight": 5}, or null for the configured one`)
+	case text == "null":
+		return n, nil
+	case json.Unmarshal(c.Weight, &n) != nil, n < 0, n > balancer.MaxWeight:
+		return 0, fmt.Errorf("weight: %s is not a whole number within 0 to %d, or null for the configured one", text, balancer.MaxWeight)
+	}
+	return n, nil
 }
