@@ -221,7 +221,8 @@ func TestGuard(t *testing.T) {
 		}, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			inLab(t, 0, all(checked, sourced), func(l *lab) {
+			// With affinity, who leaves is seen for a while.
+			inLab(t, 0, all(checked, sourced, cookies), func(l *lab) {
 				l.tell(addresses...)
 				l.after(time.Second)
 				l.tell(addresses[:8]...)
@@ -244,6 +245,11 @@ func TestGuard(t *testing.T) {
 					want = strings.Join(addresses, " ")
 				}
 				l.wantPicks(want)
+				for _, b := range l.status().Backends {
+					if b.Held {
+						t.Errorf("%s is held after the end", b.Address)
+					}
+				}
 				if l.log.lines("no removal is held any more") != 1 || l.status().Sources[0].Alarm != "" {
 					t.Error("the end is not told")
 				}

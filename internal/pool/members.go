@@ -146,7 +146,7 @@ func (c checkOf) stop() {
 
 // leave begins the drain of a backend that nobody names any more.
 func (w *writer) leave(e *Endpoint, now time.Time) {
-	e.leftAt = now
+	e.leftAt, e.kept = now, false
 	w.membersLog.removed++
 	if e.drain == nil {
 		e.drain = newDrain(now, w.opts.DrainTimeout)
