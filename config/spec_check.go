@@ -204,13 +204,25 @@ func command() kind[[]string] {
 		case !ok:
 			return false
 		case len(words) > 1:
-			w.fail(v, Error{Msg: "is one text, and there is no shell to take it apart; write a list", Allowed: allowed, Suggest: "[" + strings.Join(words, ", ") + "]"})
+			w.fail(v, Error{Msg: "is one text, and there is no shell to take it apart; write a list", Allowed: allowed, Suggest: flowList(words)})
 			return false
 		}
 		*to = []string{text}
 		return true
 	}
 	return k
+}
+
+// flowList writes words as a YAML list in one line; what a list in brackets would
+// take for something else is quoted.
+func flowList(words []string) string {
+	quoted := make([]string, len(words))
+	for i, word := range words {
+		if quoted[i] = word; strings.ContainsAny(word, "{}[],:#&*!|>'\"%@`\\") {
+			quoted[i] = strconv.Quote(word)
+		}
+	}
+	return "[" + strings.Join(quoted, ", ") + "]"
 }
 
 func checkTLSMapping() mapping[healthcheck.TLS] {
