@@ -127,12 +127,21 @@ func (c *Consul) Announce(address string, port int) {
 	}
 }
 
+// Withdraw removes the registration for good, for which it waits at most 2 s, and
+// reports whether there was one. It may be called again.
+func (c *Consul) Withdraw() bool {
+	if c.registrar == nil {
+		return false
+	}
+	registered, _ := c.registrar.status()
+	c.registrar.close()
+	return registered
+}
+
 // Close ends everything: it removes the registration, if there is one, for
 // which it waits at most 2 s, and closes all connections.
 func (c *Consul) Close() {
-	if c.registrar != nil {
-		c.registrar.close()
-	}
+	c.Withdraw()
 	c.mu.Lock()
 	c.closed = true
 	watches := make([]*watch, 0, len(c.watches))

@@ -178,12 +178,22 @@ func (a *App) Listeners() []*proxy.Listener { return a.listeners }
 // Failed delivers the error of a listener that stopped by itself.
 func (a *App) Failed() <-chan error { return a.failed }
 
-// Stop ends gracefully within the configured time: no new connections, what is
-// in flight finishes, WebSockets are told, the rest is cut.
+// leaveFirst is how long the listeners still accept after Steelyard has left
+// Consul, for those who follow it there to hear of that.
+const leaveFirst = 500 * time.Millisecond
+
+// Stop ends gracefully within the configured time: Consul is told, no new
+// connections, what is in flight finishes, WebSockets are told, the rest is cut.
 func (a *App) Stop() {
 	ctx, cancel := context.WithTimeout(context.Background(), a.cfg.ShutdownTimeout)
 	defer cancel()
 	began := time.Now()
+	if a.consul != nil && a.consul.Withdraw() {
+		select {
+		case <-time.After(leaveFirst):
+		case <-ctx.Done():
+		}
+	}
 	cut := make(chan int)
 	for _, l := range a.listeners {
 		go func() { cut <- l.Shutdown(ctx) }()
