@@ -135,7 +135,7 @@ func (b *builder) generation() (*proxy.Generation, error) {
 }
 
 func (b *builder) route(c *config.Route) (r *proxy.Route, err error) {
-	r = &proxy.Route{Name: c.Name}
+	r = &proxy.Route{Name: c.Name, Stats: new(proxy.RouteStats)}
 	if c.Host != "preserve" {
 		r.Host = c.Host
 	}

@@ -7,6 +7,7 @@ import (
 
 	"steelyard/balancer"
 	"steelyard/discovery"
+	"steelyard/internal/metrics"
 	"steelyard/internal/outlier"
 	"steelyard/internal/transport"
 )
@@ -17,11 +18,13 @@ type Endpoint struct {
 	Backend *balancer.Backend
 	Conns   *transport.Endpoint
 
-	outcomes outlier.Counter
-	failing  atomic.Bool  // the last dial failed
-	refusals atomic.Int64 // dials that failed, ever
-	heldOff  atomic.Bool  // the writer leaves it alone, so it need not hear of more failed dials
-	cut      atomic.Bool  // draining is over: what is in flight has to end
+	outcomes  outlier.Counter
+	classes   metrics.Classes   // of its final responses
+	firstByte metrics.Histogram // from a request sent to the first byte of its response
+	failing   atomic.Bool       // the last dial failed
+	refusals  atomic.Int64      // dials that failed, ever
+	heldOff   atomic.Bool       // the writer leaves it alone, so it need not hear of more failed dials
+	cut       atomic.Bool       // draining is over: what is in flight has to end
 
 	mu      sync.Mutex
 	tunnels map[Tunnel]struct{}
@@ -120,6 +123,17 @@ func (e *Endpoint) Tunnels() int {
 	return len(e.tunnels)
 }
 
+// Classes is how many responses of each class the backend has given, those that
+// were given up for another attempt included; see metrics.Classes.
+func (e *Endpoint) Classes() [6]int64 { return e.classes.Read() }
+
+// FirstByte reads how long the backend took to the first byte of its responses.
+func (e *Endpoint) FirstByte(into *metrics.Distribution) { e.firstByte.Read(into) }
+
+// ObserveFirstByte counts the time from a request that has been sent to the
+// first byte of its response.
+func (e *Endpoint) ObserveFirstByte(d time.Duration) { e.firstByte.Observe(d) }
+
 // Cut reports whether the backend was drained and its time is over: what is
 // still in flight on it has to end.
 func (e *Endpoint) Cut() bool { return e.cut.Load() }
@@ -169,6 +183,7 @@ func (p *Pool) Failed(e *Endpoint) {
 
 // Answered tells the pool with which status e answered.
 func (p *Pool) Answered(e *Endpoint, status int) {
+	e.classes.Count(status)
 	if status < 500 || !p.failure(status) {
 		e.outcomes.Success()
 		return

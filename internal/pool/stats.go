@@ -3,6 +3,8 @@ package pool
 import (
 	"sync/atomic"
 	"time"
+
+	"steelyard/internal/metrics"
 )
 
 // Stats counts what happened in a pool since it was made. Fields only grow.
@@ -19,7 +21,19 @@ type Stats struct {
 	// FailOpenRequests the requests of those times.
 	FailOpens        atomic.Int64
 	FailOpenRequests atomic.Int64
+
+	// Classes counts what clients got, errors that Steelyard made included.
+	Classes metrics.Classes
+	// Latency is the time from a request's first byte to the end of its
+	// response; upgraded connections and broken responses are not in it.
+	Latency metrics.Histogram
+	// Queued is how long requests waited in the queue, those that gave up
+	// included; requests that did not have to wait are not in it.
+	Queued metrics.Histogram
 }
+
+// Waiting is the number of requests in the queue now.
+func (p *Pool) Waiting() int { return int(p.queue.waiting.Load()) }
 
 // The retry budget looks at the last two slots of this length.
 const (

@@ -85,7 +85,7 @@ func (x *exchange) settleBody() {
 }
 
 func (x *exchange) beginAnswer(status int) {
-	x.begun = true
+	x.begun, x.status = true, status
 	x.out = append(x.out[:0], "HTTP/1.1 "...)
 	x.out = strconv.AppendInt(x.out, int64(status), 10)
 	x.out = append(x.out, ' ')
@@ -130,6 +130,6 @@ func (x *exchange) endAnswer(body []byte) {
 		x.out = append(x.out, body...)
 	}
 	if x.c.send(x.out) != nil {
-		x.c.closing = true
+		x.cut, x.c.closing = true, true
 	}
 }

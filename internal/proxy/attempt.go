@@ -253,10 +253,14 @@ func (x *exchange) readHead() *failure {
 }
 
 // observe reads the clock where a response, or the wait for one, has come to
-// its first byte, and tells policies that want to know.
+// its first byte, counts it, and tells policies that want to know.
 func (x *exchange) observe(err error) {
 	began := x.c.at
 	x.c.at = transport.Now()
+	if err == nil && !x.interim {
+		x.firstByte = x.c.at - began
+		x.endpoint().ObserveFirstByte(x.firstByte)
+	}
 	if x.snap.Timed && !x.interim && (err == nil || errors.Is(err, errResponseTimeout)) {
 		x.endpoint().Backend.ObserveFirstByte(x.c.at - began)
 	}

@@ -14,7 +14,7 @@ import (
 // not a valid body; otherwise nothing can be repeated from here on.
 func (x *exchange) deliver(ep *pool.Endpoint) *failure {
 	if x.resp.Status == 101 {
-		x.begun = true
+		x.begun, x.status = true, 101
 		x.upgrade()
 		return nil
 	}
@@ -35,7 +35,7 @@ func (x *exchange) deliver(ep *pool.Endpoint) *failure {
 	if err := x.appendBuffered(chunked); err != nil {
 		return &failure{cause: CauseBadResponse, class: classPossible, detail: err.Error()}
 	}
-	x.begun = true
+	x.begun, x.status = true, x.resp.Status
 	x.bind()
 	x.settle(ep, x.stream(chunked))
 	return nil
@@ -200,7 +200,7 @@ func (x *exchange) backendLost(err error) bool {
 // a part never looks like the whole.
 func (x *exchange) cutShort(cause Cause, detail string) {
 	x.report(cause, detail)
-	x.c.closing, x.c.abort = true, true
+	x.cut, x.c.closing, x.c.abort = true, true, true
 }
 
 // deliverInformational passes a 1xx response on (RFC 9110, section 15.2);

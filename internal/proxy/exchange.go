@@ -40,6 +40,7 @@ type exchange struct {
 	continued  bool // 100 (Continue) has been passed on
 	begun      bool // the response has begun to reach the client
 
+	account
 	waitBy time.Duration // when waiting for the backend ends; 0: not at all
 	out    []byte        // what is sent next, to either side
 	resp   wire.Response
@@ -82,6 +83,7 @@ func (x *exchange) release() {
 	x.attempts, x.idLen, x.waitBy = 0, 0, 0
 	x.repeatable, x.freshOnly, x.again, x.interim = false, false, false, false
 	x.continued, x.begun = false, false
+	x.account = account{}
 	x.out = out
 	exchanges.Put(x)
 }
@@ -188,7 +190,7 @@ func (x *exchange) attemptAndRelease() *failure {
 func (x *exchange) giveUp(f *failure) {
 	if f.cause == CauseClientGone {
 		x.report(f.cause, "")
-		x.c.closing = true
+		x.cut, x.c.closing = true, true
 		return
 	}
 	x.answerCause(f.cause, f.status, f.detail)
@@ -239,7 +241,7 @@ func (x *exchange) queue() *failure {
 	if err != nil {
 		return &failure{cause: CauseQueueFull}
 	}
-	defer p.Leave(w)
+	defer x.leaveQueue(w, transport.Now())
 	for {
 		if first {
 			x.c.at = transport.Now()
@@ -258,6 +260,15 @@ func (x *exchange) queue() *failure {
 			return &failure{cause: CauseClientGone}
 		}
 	}
+}
+
+// leaveQueue gives the place in the queue up.
+func (x *exchange) leaveQueue(w *pool.Waiter, since time.Duration) {
+	p := x.target.Pool
+	p.Leave(w)
+	waited := transport.Now() - since
+	p.Stats.Queued.Observe(waited)
+	x.queued += waited
 }
 
 var errClientGone = errors.New("the client left")
@@ -282,7 +293,7 @@ func (x *exchange) afterPanic() {
 		x.conn = nil
 	}
 	if x.begun {
-		x.c.abort, x.c.closing = true, true
+		x.cutShort(CauseInternal, "")
 		return
 	}
 	x.c.closing, x.c.linger = true, true

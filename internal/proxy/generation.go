@@ -32,7 +32,10 @@ type ForwardOptions struct {
 // Route is what to do with the requests it takes: exactly one of Pool, Split,
 // Redirect and Respond is set.
 type Route struct {
-	Name            string
+	Name string
+	// Stats is where the route's requests are counted; nil: nowhere. Whoever
+	// builds generations gives routes of one name the same over all of them.
+	Stats           *RouteStats
 	Pool            *Target
 	Split           *Split
 	Redirect        *Redirect

@@ -39,6 +39,7 @@ type Listener struct {
 	server *fasthttp.Server
 	limits atomic.Pointer[Limits]
 
+	accepted atomic.Int64
 	draining atomic.Bool
 	mu       sync.Mutex
 	conns    map[*clientConn]struct{}
@@ -121,6 +122,7 @@ func (a acceptor) Accept() (net.Conn, error) {
 }
 
 func (l *Listener) add(c *clientConn) {
+	l.accepted.Add(1)
 	l.mu.Lock()
 	l.conns[c] = struct{}{}
 	l.mu.Unlock()
@@ -131,6 +133,9 @@ func (l *Listener) remove(c *clientConn) {
 	delete(l.conns, c)
 	l.mu.Unlock()
 }
+
+// Accepted is the number of connections ever accepted.
+func (l *Listener) Accepted() int64 { return l.accepted.Load() }
 
 // Connections is the number of client connections.
 func (l *Listener) Connections() int {

@@ -7,6 +7,8 @@ import (
 	"sync/atomic"
 
 	"github.com/valyala/fasthttp"
+
+	"steelyard/internal/metrics"
 )
 
 // Proxy serves requests by the generation in force.
@@ -56,16 +58,44 @@ func (p *Proxy) Retries() map[string]int64 {
 	m := map[string]int64{}
 	for class := range p.retries {
 		for cause := range p.retries[class] {
-			reason := "status"
-			if Cause(cause) < causeCount {
-				reason = Cause(cause).String()
-			}
 			if n := p.retries[class][cause].Load(); n > 0 {
-				m[retryClass(class).String()+"/"+reason] = n
+				m[retryClass(class).String()+"/"+retryReason(Cause(cause))] = n
 			}
 		}
 	}
 	return m
+}
+
+// ErrorCounts returns how many errors of each cause were made, of all causes in
+// the order of the list, so that none appears out of nothing.
+func (p *Proxy) ErrorCounts() []metrics.CauseCount {
+	counts := make([]metrics.CauseCount, 0, causeCount-CauseNoRoute)
+	for c := CauseNoRoute; c < causeCount; c++ {
+		counts = append(counts, metrics.CauseCount{Cause: c.String(), Count: p.errors[c].Load()})
+	}
+	return counts
+}
+
+// RetryCounts returns how often attempts were repeated, by class and reason as
+// in Retries, in a fixed order and without those that never happened.
+func (p *Proxy) RetryCounts() []metrics.RetryCount {
+	var counts []metrics.RetryCount
+	for class := range p.retries {
+		for cause := range p.retries[class] {
+			if n := p.retries[class][cause].Load(); n > 0 {
+				counts = append(counts, metrics.RetryCount{Class: retryClass(class).String(), Reason: retryReason(Cause(cause)), Count: n})
+			}
+		}
+	}
+	return counts
+}
+
+// retryReason names a place of Proxy.retries.
+func retryReason(cause Cause) string {
+	if cause < causeCount {
+		return cause.String()
+	}
+	return "status"
 }
 
 // handle is the way of every request.
@@ -84,6 +114,7 @@ func (p *Proxy) finish(ctx *fasthttp.RequestCtx, c *clientConn, x *exchange) {
 		logPanic(r)
 		x.afterPanic()
 	}
+	x.settleAccount()
 	x.release()
 	ctx.Response.SkipBody = true
 	if c.closing {

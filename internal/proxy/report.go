@@ -45,6 +45,7 @@ func (x *exchange) report(cause Cause, detail string) {
 		cause = CauseShutdown // it was not the client who left
 	}
 	p.errors[cause].Add(1)
+	x.cause = cause
 	if cause == CauseClientGone {
 		return // the client's own doing
 	}
