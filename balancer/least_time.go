@@ -41,16 +41,23 @@ func (p *leastTimePicker) Pick(_ uint64, tried *Tried) int {
 	if len(p.live) == 0 {
 		return -1
 	}
-	now, turn := p.clock(), p.turn.Add(1)-1
-	var best int
-	if p.ramping {
-		best = p.pickRamping(now, turn, tried)
-	} else {
-		best, _ = p.leastCost(p.live, now, turn, tried)
-	}
+	now := p.clock()
+	best := p.choose(now, p.turn.Add(1)-1, tried)
 	if best >= 0 {
 		p.members[best].Backend.pickedAt.Store(now)
 	}
+	return best
+}
+
+// choose is Pick at a time and with a turn, but for what Pick leaves behind.
+func (p *leastTimePicker) choose(now int64, turn uint64, tried *Tried) int {
+	switch {
+	case len(p.live) == 0:
+		return -1
+	case p.ramping:
+		return p.pickRamping(now, turn, tried)
+	}
+	best, _ := p.leastCost(p.live, now, turn, tried)
 	return best
 }
 

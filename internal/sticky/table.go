@@ -113,8 +113,23 @@ func (t *Table) HashString(s string) uint64 { return maphash.String(t.seed, s) }
 // Get returns the binding of key and notes that it was used. ok is false if
 // there is none, it has expired, or it is being replaced at this moment.
 func (t *Table) Get(key uint64) (binding uint64, ok bool) {
-	s, _ := t.set(key)
 	stamp := t.stamp()
+	e, v, ok := t.find(key, stamp)
+	if ok {
+		e.touch(v, stamp)
+	}
+	return v.binding, ok
+}
+
+// Peek is Get without noting a use: it keeps no binding alive.
+func (t *Table) Peek(key uint64) (binding uint64, ok bool) {
+	_, v, ok := t.find(key, t.stamp())
+	return v.binding, ok
+}
+
+// find is the entry in which key stands and what is in it, at stamp.
+func (t *Table) find(key uint64, stamp uint32) (*entry, view, bool) {
+	s, _ := t.set(key)
 	for i := range s {
 		e := &s[i]
 		if e.key.Load() != key {
@@ -125,12 +140,11 @@ func (t *Table) Get(key uint64) (binding uint64, ok bool) {
 			continue
 		}
 		if t.expired(v.used, stamp) {
-			return 0, false
+			break
 		}
-		e.touch(v, stamp)
-		return v.binding, true
+		return e, v, true
 	}
-	return 0, false
+	return nil, view{}, false
 }
 
 // Put binds key, anew if it was bound. When several goroutines bind one key at
