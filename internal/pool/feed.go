@@ -28,8 +28,9 @@ type feed struct {
 	errSince time.Time
 }
 
-// applySources starts and ends sources; one whose key is the same goes on.
-func (w *writer) applySources(sources []SourceOptions) {
+// applySources starts and ends sources; one whose key is the same goes on. It
+// returns the members of those that end.
+func (w *writer) applySources(sources []SourceOptions) (left []claimed) {
 	before := map[string]*feed{}
 	for _, f := range w.feeds {
 		before[f.Key] = f
@@ -48,7 +49,11 @@ func (w *writer) applySources(sources []SourceOptions) {
 	for _, f := range before {
 		f.gone = true
 		f.cancel()
+		for i := range f.members {
+			left = append(left, claimed{f.members[i].Address, false, w.claimOf(f, &f.members[i])})
+		}
 	}
+	return left
 }
 
 func (w *writer) startFeed(s SourceOptions) *feed {
@@ -103,6 +108,7 @@ func (w *writer) answered(f *feed, members []discovery.Member) {
 	f.answered, f.updated, f.err = true, now, nil
 	f.guard.Set(now, f.Guard, members)
 	w.moved = true
+	w.handedOver()
 }
 
 // unanswered notes that a source cannot answer. Its members stay.

@@ -25,14 +25,11 @@ type claimed struct {
 // collect lists the members of this moment: the static ones, then those of the
 // sources in their order. Of several claims to one address the first counts.
 func (w *writer) collect() []claimed {
-	n := len(w.opts.Backends)
+	n := len(w.opts.Backends) + len(w.outgoing)
 	for _, f := range w.feeds {
 		n += len(f.members)
 	}
-	all := make([]claimed, 0, n)
-	for _, b := range w.opts.Backends {
-		all = append(all, claimed{b.Address, false, claim{weight: b.Weight, backup: b.Backup, limit: int64(b.MaxConnections)}})
-	}
+	all := append(make([]claimed, 0, n), w.staticClaims()...)
 	if len(w.feeds) == 0 {
 		return all // distinct by configuration
 	}
@@ -49,6 +46,20 @@ func (w *writer) collect() []claimed {
 			seen[m.Address] = true
 			all = append(all, claimed{m.Address, f.first, w.claimOf(f, m)})
 		}
+	}
+	for _, c := range w.outgoing {
+		if !seen[c.address] {
+			all = append(all, c)
+		}
+	}
+	return all
+}
+
+// staticClaims lists the members that the options name themselves.
+func (w *writer) staticClaims() []claimed {
+	all := make([]claimed, len(w.opts.Backends))
+	for i, b := range w.opts.Backends {
+		all[i] = claimed{b.Address, false, claim{weight: b.Weight, backup: b.Backup, limit: int64(b.MaxConnections)}}
 	}
 	return all
 }

@@ -27,6 +27,7 @@ type writer struct {
 	endpoints map[string]*Endpoint // by address, all that are in use
 	operated  map[string]operated  // by address, what the operator has said; outlives members
 	feeds     []*feed              // of opts.Sources, in their order
+	outgoing  []claimed            // of the options before, until new sources answer
 	ctx       context.Context      // ends with the writer
 	cancel    context.CancelFunc
 
@@ -174,12 +175,13 @@ func (w *writer) apply(o Options) error {
 	w.policy, w.backup, w.probe = policy, backup, probe
 	secret := cookieSecret(w.opts.Sticky) != cookieSecret(o.Sticky)
 	anew := w.opts.Outlier != o.Outlier
+	static := w.staticClaims()
 	w.opts, w.log = o, o.Log.With("pool", w.pool.name)
 	w.pool.budget.share.Store(int64(o.RetryBudget * budgetScale))
 	w.pool.queue.configure(o.Queue, o.QueueTimeout)
 	w.pool.outlier.Store(&o.Outlier)
 	w.applySticky(o.Sticky)
-	w.applySources(o.Sources)
+	w.handOver(static, w.applySources(o.Sources))
 	for _, e := range w.endpoints {
 		e.Conns.SetOptions(o.Transport)
 		if recheck {
