@@ -10,6 +10,7 @@ import (
 	"os/signal"
 	"runtime"
 	"syscall"
+	"time"
 
 	"steelyard/config"
 	"steelyard/internal/app"
@@ -19,7 +20,8 @@ const runHelp = `Usage: steelyard run -c FILE
 
 Serves by a configuration file until it is stopped. SIGINT and SIGTERM stop it
 gracefully: requests in flight finish within shutdown_timeout, WebSockets are
-closed with 1001; it then exits with 0. A second signal ends it at once, with 1.
+closed with 1001; it then exits with 0. A second signal, half a second later or
+more, ends it at once, with 1.
 SIGHUP is ignored: a changed file needs a new start.
 
   -c FILE   the configuration file (YAML)
@@ -131,10 +133,18 @@ func serve(a *app.App) error {
 		a.Stop()
 		close(stopped)
 	}()
-	select {
-	case <-stopped:
-		return failure
-	case <-signals:
-		return errors.New("stopped at once by a second signal")
+	for began := time.Now(); ; {
+		select {
+		case <-stopped:
+			return failure
+		case <-signals:
+			if time.Since(began) >= sameSignal {
+				return errors.New("stopped at once by a second signal")
+			}
+		}
 	}
 }
+
+// sameSignal is how soon after the first a signal is that one once more: timeout(1)
+// and others send it to the process and then to its group.
+const sameSignal = 500 * time.Millisecond
