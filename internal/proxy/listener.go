@@ -33,7 +33,7 @@ const (
 
 // Listener serves the clients of one address.
 type Listener struct {
-	name   string
+	name   atomic.Pointer[string]
 	proxy  *Proxy
 	ln     net.Listener
 	server *fasthttp.Server
@@ -48,8 +48,8 @@ type Listener struct {
 
 // NewListener makes a listener on ln; Serve must be called.
 func (p *Proxy) NewListener(name string, ln net.Listener, lim Limits) *Listener {
-	l := &Listener{name: name, proxy: p, ln: ln, conns: map[*clientConn]struct{}{}, served: make(chan struct{})}
-	l.limits.Store(&lim)
+	l := &Listener{proxy: p, ln: ln, conns: map[*clientConn]struct{}{}, served: make(chan struct{})}
+	l.Configure(name, lim)
 	l.server = &fasthttp.Server{
 		Handler: p.handle,
 		// Reading and writing bodies is done by the exchange, so fasthttp can
@@ -78,8 +78,15 @@ type quietLogger struct{}
 
 func (quietLogger) Printf(string, ...any) {}
 
+// Configure gives the listener another name, or other limits. Connections that
+// are open go by the new ones from their next wait on.
+func (l *Listener) Configure(name string, lim Limits) {
+	l.name.Store(&name)
+	l.limits.Store(&lim)
+}
+
 // Name is the listener's name.
-func (l *Listener) Name() string { return l.name }
+func (l *Listener) Name() string { return *l.name.Load() }
 
 // Addr is the address it listens on.
 func (l *Listener) Addr() net.Addr { return l.ln.Addr() }
@@ -114,7 +121,7 @@ func (a acceptor) Accept() (net.Conn, error) {
 			return nil, io.EOF
 		}
 		if pause == 0 {
-			slog.Error("cannot accept connections; serving those there are", "listener", a.name, "error", err)
+			slog.Error("cannot accept connections; serving those there are", "listener", a.Name(), "error", err)
 		}
 		pause = min(max(2*pause, 5*time.Millisecond), maxAcceptPause)
 		time.Sleep(pause)

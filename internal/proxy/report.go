@@ -53,7 +53,7 @@ func (x *exchange) report(cause Cause, detail string) {
 	if !ok {
 		return
 	}
-	attrs := []any{"cause", cause.String(), "listener", x.c.listener.name, "client", string(x.c.peerText),
+	attrs := []any{"cause", cause.String(), "listener", x.c.listener.Name(), "client", string(x.c.peerText),
 		"request_id", string(x.requestID())}
 	if x.req != nil {
 		attrs = append(attrs, "method", string(x.req.Method),

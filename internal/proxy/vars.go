@@ -39,7 +39,7 @@ func (x *exchange) AppendVar(dst []byte, v rewrite.Var, name string) []byte {
 			dst = append(dst, x.snap.Endpoints[x.index].Address...)
 		}
 	case rewrite.VarListener:
-		return append(dst, x.c.listener.name...)
+		return append(dst, x.c.listener.Name()...)
 	case rewrite.VarHeader:
 		return append(dst, x.req.Peek(name)...)
 	case rewrite.VarQueryParam:
