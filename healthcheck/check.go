@@ -37,6 +37,8 @@ type Check struct {
 	since   time.Time
 	running time.Time // when the check that runs has begun; zero if none does
 	history history
+	passed  int64
+	failed  int64
 }
 
 func newCheck(s *Scheduler, t Target) *Check {
@@ -49,6 +51,7 @@ func newCheck(s *Scheduler, t Target) *Check {
 		old.Stop()
 		old.mu.Lock()
 		c.history = old.history.clone(old.scheduler.base.Sub(s.base))
+		c.passed, c.failed = old.passed, old.failed
 		if len(c.history.entries) > 0 { // Otherwise nothing is known that could go on.
 			c.machine, c.since = old.machine, old.since
 			c.machine.SetThresholds(t.Options.Rise, t.Options.Fall)
@@ -108,6 +111,14 @@ func (c *Check) Last() (r Result, ok bool) {
 		return Result{}, false
 	}
 	return last.result(c.scheduler.base), true
+}
+
+// Counts is how many checks ever passed and failed, those that Continue names
+// included. A check that could not be made (ErrNotChecked) is neither.
+func (c *Check) Counts() (passed, failed int64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.passed, c.failed
 }
 
 // Running is when the check that runs at this moment has begun; ok is false if
@@ -179,6 +190,12 @@ func (c *Check) record(begun time.Time, latency time.Duration, status int, err e
 	c.mu.Lock()
 	c.running = time.Time{}
 	c.history.add(begun.Sub(c.scheduler.base), latency, status, text)
+	switch {
+	case err == nil:
+		c.passed++
+	case !errors.Is(err, ErrNotChecked):
+		c.failed++
+	}
 	changed := !errors.Is(err, ErrNotChecked) && c.machine.Observe(err == nil)
 	changing = c.machine.Changing()
 	if changed {

@@ -289,6 +289,9 @@ func TestContinue(t *testing.T) {
 			t.Errorf("%v %q since %v %v", c.State(), c.Progress(), c.Since(), c.Results())
 		}
 		synctest.Wait()
+		if passed, failed := c.Counts(); passed != 0 || failed != 3 {
+			t.Errorf("%d passed, %d failed; those of the old check count too", passed, failed)
+		}
 		if c.Progress() != "3 of 4 failures" {
 			t.Errorf("progress %q after a check with the new options", c.Progress())
 		}
@@ -331,6 +334,9 @@ func TestNotCheckedIsNoFailure(t *testing.T) {
 		last, _ := c.Last()
 		if c.State() != Healthy || c.Progress() != "" || last.OK || last.Err != "not checked: too many open files here" {
 			t.Errorf("%v %q %+v", c.State(), c.Progress(), last)
+		}
+		if passed, failed := c.Counts(); passed != 1 || failed != 0 {
+			t.Errorf("%d passed, %d failed", passed, failed)
 		}
 	})
 }

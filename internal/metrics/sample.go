@@ -72,6 +72,7 @@ type PoolSample struct {
 	Queued   Distribution // waits in the queue, of those who waited
 	Waiting  int          // in the queue now
 	FailOpen bool
+	Why      string // no backend is healthy; "" while one is
 
 	Requests         int64 // begun
 	Attempts         int64
@@ -88,7 +89,9 @@ type PoolSample struct {
 type BackendSample struct {
 	Address  string
 	State    string // as in the admin API
-	Usable   bool   // gets new requests
+	Reason   string // of a state that is not healthy
+	Usable   bool   // can get new requests
+	Left     bool   // is not named any more and finishes what it has
 	Weight   int
 	Percent  int // of its weight
 	Backup   bool

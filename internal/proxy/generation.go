@@ -22,6 +22,9 @@ type Generation struct {
 	Forward ForwardOptions
 }
 
+// Generation is the one in force.
+func (p *Proxy) Generation() *Generation { return p.generation.Load() }
+
 // ForwardOptions says which headers tell a backend who asked.
 type ForwardOptions struct {
 	XForwarded bool // X-Forwarded-For, -Proto, -Host
