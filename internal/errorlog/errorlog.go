@@ -62,6 +62,13 @@ func (l *Log) Add(r Record) {
 	l.next = (l.next + 1) % Size
 }
 
+// Skip counts an error of which no record is kept, because there are too many.
+func (l *Log) Skip() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.total++
+}
+
 // Last returns the records, newest first, and how many there ever were.
 func (l *Log) Last() (records []Record, total int64) {
 	l.mu.Lock()

@@ -17,6 +17,7 @@ type affinity struct {
 	keyed  bool   // the client can be known by the table
 	keep   bool   // another backend serves this once; the binding stays
 	full   bool   // the bound backend is at its limit, and worth waiting for
+	peeks  bool   // nothing is sent: no turn is taken, no binding kept alive
 }
 
 // chooseTarget is the pool of the route, or the branch of its split.
@@ -71,6 +72,9 @@ func (x *exchange) choose() int {
 			a.keep = false
 		}
 	}
+	if x.affine.peeks {
+		return x.snap.Peek(x.key, &x.tried)
+	}
 	return x.snap.Pick(x.key, &x.tried)
 }
 
@@ -96,7 +100,11 @@ func (x *exchange) lookUpBinding() {
 		return
 	}
 	a.key, a.keyed = table.Hash(client), true
-	if b, ok := table.Get(a.key); ok {
+	get := (*sticky.Table).Get
+	if a.peeks {
+		get = (*sticky.Table).Peek
+	}
+	if b, ok := get(table, a.key); ok {
 		a.bound = x.snap.ByBinding(b)
 	}
 }
@@ -151,28 +159,35 @@ func (x *exchange) cookie(name string) []byte {
 // hashKey hashes what the pool's policy asks for. A request that does not have
 // it is spread at random, so that such requests do not all meet on one backend.
 func (x *exchange) hashKey() uint64 {
-	var v []byte
-	k := &x.target.Key
-	switch k.Source {
-	case "":
+	if x.target.Key.Source == "" {
 		return 0
-	case "client_ip":
-		v = x.clientIP()
-	case "header":
-		v = x.req.Peek(k.Name)
-	case "cookie":
-		v = x.cookie(k.Name)
-	case "query":
-		v = x.query.Peek(k.Name)
-	case "path":
-		v = x.req.Path
-	case "uri":
-		v = x.uri()
 	}
+	v := x.keyValue()
 	if len(v) == 0 {
 		return rand.Uint64()
 	}
 	return balancer.Hash(v)
+}
+
+// keyValue is what the pool's policy hashes; empty if the request does not have
+// it.
+func (x *exchange) keyValue() []byte {
+	k := &x.target.Key
+	switch k.Source {
+	case "client_ip":
+		return x.clientIP()
+	case "header":
+		return x.req.Peek(k.Name)
+	case "cookie":
+		return x.cookie(k.Name)
+	case "query":
+		return x.query.Peek(k.Name)
+	case "path":
+		return x.req.Path
+	case "uri":
+		return x.uri()
+	}
+	return nil
 }
 
 // uri is path and query as they were sent; in the absolute form they are the

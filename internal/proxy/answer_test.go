@@ -193,7 +193,7 @@ func TestReporter(t *testing.T) {
 		var r reporter
 		allowed := 0
 		for range 10 * reportsPerSecond {
-			if ok, _ := r.allow(); ok {
+			if ok, _ := r.allow(reportsPerSecond); ok {
 				allowed++
 			}
 		}
@@ -201,10 +201,10 @@ func TestReporter(t *testing.T) {
 			t.Errorf("%d lines were allowed, want %d", allowed, reportsPerSecond)
 		}
 		time.Sleep(time.Second)
-		if ok, dropped := r.allow(); !ok || dropped != 9*reportsPerSecond {
+		if ok, dropped := r.allow(reportsPerSecond); !ok || dropped != 9*reportsPerSecond {
 			t.Errorf("then %v, with %d left out", ok, dropped)
 		}
-		if ok, dropped := r.allow(); !ok || dropped != 0 {
+		if ok, dropped := r.allow(reportsPerSecond); !ok || dropped != 0 {
 			t.Errorf("then %v, with %d left out", ok, dropped)
 		}
 	})

@@ -103,7 +103,9 @@ func (x *exchange) connect(ep *pool.Endpoint) *failure {
 			x.target.Pool.ConnectFailed(ep)
 			return &failure{cause: dialCause(err), class: classUnsent, detail: err.Error()}
 		}
+		began := x.c.at
 		x.c.at = transport.Now()
+		x.dialed += x.c.at - began
 		x.target.Pool.Connected(ep)
 	}
 	x.conn.Watcher = x

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"bytes"
 	"errors"
 	"io"
 	"math"
@@ -28,6 +29,7 @@ type clientConn struct {
 	listener *Listener
 	rd       wire.Reader
 	req      wire.Request
+	head     []byte // what req was read from
 	fed      string // what fasthttp has still to read of fedHead
 	phase    phase
 	started  time.Duration // when the first byte of the request was there
@@ -177,6 +179,7 @@ func (c *clientConn) nextHead() error {
 	c.started, c.phase = c.at, phaseHead
 	head, err := c.rd.Head(c.listener.limits.Load().MaxHeaderSize)
 	if err == nil {
+		c.head = head
 		err = c.req.Parse(head)
 	}
 	if err != nil {
@@ -213,6 +216,13 @@ func (c *clientConn) waitRequest() error {
 		c.listener.mu.Unlock()
 	}
 	return nil
+}
+
+// keepHead takes the request's head out of the read buffer, which is given back
+// while an upgraded connection lives.
+func (c *clientConn) keepHead() {
+	c.head = bytes.Clone(c.head)
+	_ = c.req.Parse(c.head) // it was right before
 }
 
 // refuseHead answers a head that cannot be accepted.

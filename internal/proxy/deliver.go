@@ -14,7 +14,7 @@ import (
 // not a valid body; otherwise nothing can be repeated from here on.
 func (x *exchange) deliver(ep *pool.Endpoint) *failure {
 	if x.resp.Status == 101 {
-		x.begun, x.status = true, 101
+		x.begun, x.delivered, x.status = true, true, 101
 		x.upgrade()
 		return nil
 	}
@@ -35,7 +35,7 @@ func (x *exchange) deliver(ep *pool.Endpoint) *failure {
 	if err := x.appendBuffered(chunked); err != nil {
 		return &failure{cause: CauseBadResponse, class: classPossible, detail: err.Error()}
 	}
-	x.begun, x.status = true, x.resp.Status
+	x.begun, x.delivered, x.status = true, true, x.resp.Status
 	x.bind()
 	x.settle(ep, x.stream(chunked))
 	return nil

@@ -41,6 +41,7 @@ type exchange struct {
 	begun      bool // the response has begun to reach the client
 
 	account
+	tries  []try         // attempts that failed
 	waitBy time.Duration // when waiting for the backend ends; 0: not at all
 	out    []byte        // what is sent next, to either side
 	resp   wire.Response
@@ -84,6 +85,8 @@ func (x *exchange) release() {
 	x.repeatable, x.freshOnly, x.again, x.interim = false, false, false, false
 	x.continued, x.begun = false, false
 	x.account = account{}
+	clear(x.tries)
+	x.tries = x.tries[:0]
 	x.out = out
 	exchanges.Put(x)
 }
@@ -183,7 +186,13 @@ func (x *exchange) attemptAndRelease() *failure {
 	defer x.target.Pool.Release(snap, i)
 	x.attempts++
 	x.target.Pool.Stats.Attempts.Add(1)
-	return x.attempt(snap.Endpoints[i])
+	ep := snap.Endpoints[i]
+	x.tryAt = x.c.at
+	f := x.attempt(ep)
+	if f != nil {
+		x.noteFailed(ep, f)
+	}
+	return f
 }
 
 // giveUp answers the client for a request that no backend answered.

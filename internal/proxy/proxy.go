@@ -8,6 +8,7 @@ import (
 
 	"github.com/valyala/fasthttp"
 
+	"steelyard/internal/errorlog"
 	"steelyard/internal/metrics"
 )
 
@@ -15,6 +16,8 @@ import (
 type Proxy struct {
 	generation atomic.Pointer[Generation]
 	reports    reporter
+	records    reporter
+	errorLog   errorlog.Log
 	// Errors counts the errors Steelyard made, by cause.
 	errors [causeCount]atomic.Int64
 	// retries counts repeated attempts by what had become of the one before.
@@ -42,6 +45,10 @@ func (p *Proxy) Errors() map[string]int64 {
 	}
 	return m
 }
+
+// ErrorLog has the last errors that clients got: those Steelyard made, and the
+// responses of 500 and above that backends gave.
+func (p *Proxy) ErrorLog() *errorlog.Log { return &p.errorLog }
 
 func (p *Proxy) countRetry(f *failure) {
 	reason := f.cause

@@ -12,7 +12,11 @@ import (
 // not turn into a flood of the log, and what was left out is counted.
 const reportsPerSecond = 20
 
-// reporter logs errors at a bounded rate.
+// recordsPerSecond bounds the records of failed requests in the same way; they
+// cost less, and only the last are kept.
+const recordsPerSecond = 1000
+
+// reporter bounds how often something is told.
 type reporter struct {
 	mu      sync.Mutex
 	second  time.Duration
@@ -22,14 +26,14 @@ type reporter struct {
 
 // allow reports whether a line may be written now, and how many were not since
 // the last one.
-func (r *reporter) allow() (ok bool, dropped int) {
+func (r *reporter) allow(perSecond int) (ok bool, dropped int) {
 	second := transport.Now().Truncate(time.Second)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if second != r.second {
 		r.second, r.lines = second, 0
 	}
-	if r.lines >= reportsPerSecond {
+	if r.lines >= perSecond {
 		r.dropped++
 		return false, 0
 	}
@@ -45,11 +49,11 @@ func (x *exchange) report(cause Cause, detail string) {
 		cause = CauseShutdown // it was not the client who left
 	}
 	p.errors[cause].Add(1)
-	x.cause = cause
+	x.cause, x.detail = cause, detail
 	if cause == CauseClientGone {
 		return // the client's own doing
 	}
-	ok, dropped := p.reports.allow()
+	ok, dropped := p.reports.allow(reportsPerSecond)
 	if !ok {
 		return
 	}

@@ -58,6 +58,7 @@ func (x *exchange) upgrade() {
 		x.clientLost()
 		return
 	}
+	c.keepHead()
 	t := &tunnel{idle: c.listener.limits.Load().UpgradeTimeout}
 	t.websocket = wire.EqualFold(x.resp.First(wire.KindUpgrade), "websocket")
 	t.client = direction{t: t, from: &c.socket, to: &conn.Socket, mask: true, early: &c.rd}
