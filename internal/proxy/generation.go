@@ -36,6 +36,7 @@ type ForwardOptions struct {
 // Redirect and Respond is set.
 type Route struct {
 	Name string
+	Line int // in its file; 0: unknown
 	// Stats is where the route's requests are counted; nil: nowhere. Whoever
 	// builds generations gives routes of one name the same over all of them.
 	Stats           *RouteStats
