@@ -12,8 +12,8 @@ import (
 // it or not.
 type Candidate struct {
 	Address string
-	State   string // as in BackendStatus
 	Chosen  bool
+	State   string // as in BackendStatus
 	// Share is the part of new requests, 0 to 1, that the backend is meant to
 	// get at this moment: by its weight, its slow start and who else is usable.
 	// Hash policies come near to it over many keys.
@@ -42,15 +42,26 @@ func (s *Snapshot) Peek(key uint64, t *Tried) int {
 	return -1
 }
 
-// Explain says of every backend of s, in its order, why it would get a request or
-// not. It asks the writer and looks at every backend, so it is for people; it
-// leaves no trace in the pool.
-func (p *Pool) Explain(s *Snapshot, a Asked) (candidates []Candidate, err error) {
+// Explanation is what a pool does with a request that is not sent.
+type Explanation struct {
+	Policy     string
+	Candidates []Candidate // in the order of the snapshot
+	// WhyNone says why no backend is healthy; "" while one is.
+	WhyNone string
+}
+
+// Explain says of every backend of s why it would get a request or not. It asks
+// the writer and looks at every backend, so it is for people; it leaves no trace
+// in the pool.
+func (p *Pool) Explain(s *Snapshot, a Asked) (e Explanation, err error) {
 	err = p.command(func(w *writer) error {
-		candidates = w.explain(s, a, time.Now())
+		e.Policy, e.Candidates = w.opts.Policy.Policy, w.explain(s, a, time.Now())
+		if s.FailOpen || s.why != "" {
+			e.WhyNone = w.why()
+		}
 		return nil
 	})
-	return candidates, err
+	return e, err
 }
 
 // QueueSize is how many requests may wait in the queue.

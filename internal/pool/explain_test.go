@@ -15,12 +15,12 @@ import (
 // explained asks of whom a request without key and binding would come to.
 func (l *lab) explained(a Asked) map[string]Candidate {
 	l.Helper()
-	all, err := l.Explain(l.Snapshot(), a)
+	e, err := l.Explain(l.Snapshot(), a)
 	if err != nil {
 		l.Fatal(err)
 	}
 	by := map[string]Candidate{}
-	for _, c := range all {
+	for _, c := range e.Candidates {
 		by[c.Address] = c
 	}
 	return by

@@ -225,6 +225,17 @@ func (c *clientConn) keepHead() {
 	_ = c.req.Parse(c.head) // it was right before
 }
 
+// headCause is the cause of a head that is refused with a status.
+func headCause(status int) Cause {
+	switch status {
+	case 431:
+		return CauseHeadTooLarge
+	case 501, 505:
+		return CauseNotSupported
+	}
+	return CauseBadRequest
+}
+
 // refuseHead answers a head that cannot be accepted.
 func (c *clientConn) refuseHead(err error) {
 	cause, detail := CauseBadRequest, err.Error()
@@ -234,13 +245,7 @@ func (c *clientConn) refuseHead(err error) {
 	case errors.Is(err, io.EOF), errors.Is(err, net.ErrClosed):
 		return
 	case errors.As(err, &we):
-		status = we.Status
-		switch we.Status {
-		case 431:
-			cause = CauseHeadTooLarge
-		case 501, 505:
-			cause = CauseNotSupported
-		}
+		status, cause = we.Status, headCause(we.Status)
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		cause, detail = CauseHeadTimeout, ""
 	default:

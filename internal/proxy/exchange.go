@@ -102,9 +102,7 @@ func (x *exchange) serve() {
 		x.answerCause(CauseBodyTooLarge, 0, "")
 		return
 	}
-	x.match = router.Request{Host: x.req.Host, Path: x.req.Path, Method: x.req.Method, Header: x.req, Query: &x.query}
-	x.query.raw = x.req.Query
-	i := x.gen.Table.Match(&x.match)
+	i := x.findRoute()
 	if i < 0 {
 		x.answerCause(CauseNoRoute, 0, "")
 		return
@@ -118,6 +116,13 @@ func (x *exchange) serve() {
 	default:
 		x.forward()
 	}
+}
+
+// findRoute is the index of the route that takes the request, -1 if none does.
+func (x *exchange) findRoute() int {
+	x.match = router.Request{Host: x.req.Host, Path: x.req.Path, Method: x.req.Method, Header: x.req, Query: &x.query}
+	x.query.raw = x.req.Query
+	return x.gen.Table.Match(&x.match)
 }
 
 // A failure is an attempt that did not give the client a response.
