@@ -181,7 +181,15 @@ func (p *Pool) Failed(e *Endpoint) {
 	}
 }
 
-// Answered tells the pool with which status e answered.
+// Broke tells the pool that e answered with a status, and ended that answer
+// before it was complete.
+func (p *Pool) Broke(e *Endpoint, status int) {
+	e.classes.Count(status)
+	p.Failed(e)
+}
+
+// Answered tells the pool with which status e answered. It is called once for
+// each answer, at its end.
 func (p *Pool) Answered(e *Endpoint, status int) {
 	e.classes.Count(status)
 	if status < 500 || !p.failure(status) {

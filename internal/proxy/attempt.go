@@ -38,8 +38,9 @@ func (x *exchange) attempt(ep *pool.Endpoint) *failure {
 		f = x.readHead()
 	}
 	if f == nil {
-		x.target.Pool.Answered(ep, x.resp.Status)
-		f = x.retryStatus()
+		if f = x.retryStatus(); f != nil {
+			x.target.Pool.Answered(ep, x.resp.Status)
+		}
 	}
 	if f == nil {
 		if f = x.deliver(ep); f == nil {

@@ -15,6 +15,7 @@ import (
 func (x *exchange) deliver(ep *pool.Endpoint) *failure {
 	if x.resp.Status == 101 {
 		x.begun, x.delivered, x.status = true, true, 101
+		x.target.Pool.Answered(ep, 101)
 		x.upgrade()
 		return nil
 	}
@@ -37,7 +38,14 @@ func (x *exchange) deliver(ep *pool.Endpoint) *failure {
 	}
 	x.begun, x.delivered, x.status = true, true, x.resp.Status
 	x.bind()
-	x.settle(ep, x.stream(chunked))
+	whole := x.stream(chunked)
+	// Judged by its end, once: a good head before a body that breaks off is none.
+	if x.cause == CauseTruncated {
+		x.target.Pool.Broke(ep, x.resp.Status)
+	} else {
+		x.target.Pool.Answered(ep, x.resp.Status)
+	}
+	x.settle(ep, whole)
 	return nil
 }
 
@@ -190,7 +198,6 @@ func (x *exchange) backendLost(err error) bool {
 	case errors.Is(err, errDrained):
 		x.cutShort(CauseDrained, "")
 	default:
-		x.target.Pool.Failed(x.endpoint())
 		x.cutShort(CauseTruncated, err.Error())
 	}
 	return false

@@ -203,6 +203,14 @@ func TestBrokenResponse(t *testing.T) {
 			if tc.broken && causes["response_truncated"] != 1 || !tc.broken && len(causes) != 0 {
 				t.Errorf("errors counted: %v", causes)
 			}
+			// One request of the backend, which did not answer before it failed.
+			st, err := f.pool.Status()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if b := st.Backends[0]; b.Requests != 1 || (b.Failures == 1) != tc.broken {
+				t.Errorf("the backend is said to have failed %d of %d requests", b.Failures, b.Requests)
+			}
 		})
 	}
 }
