@@ -72,10 +72,14 @@ func (h *Histogram) Read(d *Distribution) {
 	d.Sum = time.Duration(h.sum.Load())
 }
 
-// Since is what has been counted between earlier and d.
+// Since is what has been counted between earlier and d. Where a count went back,
+// the counting has begun anew in between, and all of d is since then.
 func (d *Distribution) Since(earlier *Distribution) Distribution {
 	out := Distribution{Count: d.Count - earlier.Count, Sum: d.Sum - earlier.Sum}
 	for i := range d.Counts {
+		if d.Counts[i] < earlier.Counts[i] {
+			return *d
+		}
 		out.Counts[i] = d.Counts[i] - earlier.Counts[i]
 	}
 	return out

@@ -1,0 +1,52 @@
+package app
+
+import (
+	"slices"
+	"time"
+
+	"steelyard/internal/metrics"
+	"steelyard/internal/pool"
+	"steelyard/internal/proxy"
+)
+
+// Sample fills into with everything that is counted; its slices are used anew.
+// It is safe for concurrent use, each with its own into.
+func (a *App) Sample(into *metrics.Sample) {
+	into.At = time.Now()
+	samplePools(into, a.pools)
+	sampleListeners(into, a.listeners)
+	sampleProxy(into, a.proxy)
+}
+
+// samplePools leaves out the pools that a reload has just closed.
+func samplePools(into *metrics.Sample, pools []*pool.Pool) {
+	into.Pools = slices.Grow(into.Pools[:0], len(pools))
+	for _, p := range pools {
+		n := len(into.Pools)
+		into.Pools = into.Pools[:n+1] // with the slices of an earlier sample
+		if p.Sample(&into.Pools[n]) != nil {
+			into.Pools = into.Pools[:n]
+		}
+	}
+}
+
+func sampleListeners(into *metrics.Sample, listeners []*proxy.Listener) {
+	into.Listeners = into.Listeners[:0]
+	for _, l := range listeners {
+		into.Listeners = append(into.Listeners, metrics.ListenerSample{
+			Name: l.Name(), Address: l.Addr().String(), Connections: int64(l.Connections()), Accepted: l.Accepted(),
+		})
+	}
+}
+
+func sampleProxy(into *metrics.Sample, p *proxy.Proxy) {
+	into.Errors, into.Retries = p.ErrorCounts(), p.RetryCounts()
+	into.Routes = into.Routes[:0]
+	for _, r := range p.Generation().Routes {
+		s := metrics.RouteSample{Name: r.Name}
+		if r.Stats != nil {
+			s.Classes = r.Stats.Classes.Read()
+		}
+		into.Routes = append(into.Routes, s)
+	}
+}
