@@ -45,6 +45,9 @@ func (g *Generation) Explain(q explain.Question) (explain.Answer, error) {
 		e.refuse(err)
 		return e.answer, nil
 	}
+	if len(g.Trusted) > 0 {
+		e.answer.Notes = append(e.answer.Notes, "trusted_proxies are not applied: the client is client_ip, whatever the headers say")
+	}
 	if !e.routed() {
 		return e.answer, nil
 	}
