@@ -6,6 +6,7 @@ import (
 	"math"
 	"reflect"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -18,6 +19,18 @@ type fakeProcess struct {
 	metrics.Sample
 	latency   []*metrics.Histogram   // by pool
 	firstByte [][]*metrics.Histogram // by pool and backend
+
+	mu     sync.Mutex // hands what the test has changed to who reads it
+	passed time.Duration
+}
+
+// pass lets time pass.
+func (f *fakeProcess) pass(d time.Duration) {
+	f.mu.Lock()
+	f.passed += d
+	f.mu.Unlock()
+	time.Sleep(d)
+	synctest.Wait()
 }
 
 func newFakeProcess(pools, backends int) *fakeProcess {
@@ -57,6 +70,8 @@ func (f *fakeProcess) serve(pool, backend, n, status int, d time.Duration) {
 
 // read implements what Control.Sample does, slices used anew included.
 func (f *fakeProcess) read(into *metrics.Sample) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	into.At = time.Now()
 	into.Listeners = append(into.Listeners[:0], f.Listeners...)
 	into.Routes = append(into.Routes[:0], f.Routes...)
@@ -83,8 +98,7 @@ func inHistory(t *testing.T, f *fakeProcess, do func(h *History)) {
 	synctest.Test(t, func(t *testing.T) {
 		h := NewHistory(f.read)
 		defer h.Close()
-		time.Sleep(500 * time.Millisecond)
-		synctest.Wait()
+		f.pass(500 * time.Millisecond)
 		do(h)
 	})
 }
@@ -112,7 +126,7 @@ func TestLive(t *testing.T) {
 		f.Errors[0].Count += 100
 		p.Backends[0].InFlight = 7
 		next := h.Changed()
-		time.Sleep(time.Second)
+		f.pass(time.Second)
 		<-next
 		l := h.Now()
 		if n := l.Total; !near(n.Rate, 200) || !near(n.ErrorShare, 0.1) || n.Connections != 5 || len(n.Causes) != 1 || n.Causes[0].Cause != "no_route" {
@@ -172,8 +186,7 @@ func TestLiveJSON(t *testing.T) {
 		f.serve(0, 1, 7, 200, 1234567*time.Nanosecond)
 		f.serve(1, 1, 1e6, 200, 0)
 		f.Errors[1].Count = 2
-		time.Sleep(time.Second)
-		synctest.Wait()
+		f.pass(time.Second)
 		l := h.Now()
 		want, err := json.Marshal(struct {
 			At    time.Time  `json:"at"`
@@ -222,7 +235,7 @@ func values(s Series, column string) string {
 func TestHistory(t *testing.T) {
 	f := newFakeProcess(1, 2)
 	inHistory(t, f, func(h *History) {
-		second := func() { time.Sleep(time.Second); synctest.Wait() }
+		second := func() { f.pass(time.Second) }
 		f.serve(0, 0, 10, 200, 5*time.Millisecond)
 		second()
 		f.serve(0, 0, 20, 500, 5*time.Millisecond)
@@ -269,8 +282,7 @@ func TestHistory(t *testing.T) {
 		}
 		f.Pools[0].Backends = f.Pools[0].Backends[:1]
 		f.firstByte[0] = f.firstByte[0][:1]
-		time.Sleep(historySteps * time.Second)
-		synctest.Wait()
+		f.pass(historySteps * time.Second)
 		if s := h.Read("pool0", first.Address, 7); len(s.Columns) != 0 {
 			t.Errorf("it is not forgotten: %v", values(s, "rps"))
 		}
@@ -309,9 +321,8 @@ func TestHistoryCauses(t *testing.T) {
 	inHistory(t, f, func(h *History) {
 		for _, n := range []int64{0, 4, 0, 6} {
 			f.Errors[1].Count += n
-			time.Sleep(time.Second)
+			f.pass(time.Second)
 		}
-		synctest.Wait()
 		s := h.Causes(900)
 		if got := values(s, "reset_before_response"); got != "- - 4 0 6" || len(s.Columns) != 1 {
 			t.Errorf("%s in %v", got, s.Columns)
@@ -324,14 +335,14 @@ func TestHistoryIsBounded(t *testing.T) {
 	f := newFakeProcess(1, 3000)
 	synctest.Test(t, func(t *testing.T) {
 		h := NewHistory(f.read)
+		f.pass(500 * time.Millisecond) // between two samples
 		for range 3 {
 			for j := range f.Pools[0].Backends {
 				f.serve(0, j, 1, 500, time.Millisecond)
 				f.Pools[0].Backends[j].InFlight, f.Pools[0].Backends[j].Open = 1, 1
 			}
-			time.Sleep(time.Second)
+			f.pass(time.Second)
 		}
-		synctest.Wait()
 		h.Close()
 		if n := len(h.tracks); n != maxTracks {
 			t.Errorf("%d histories", n)
