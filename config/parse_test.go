@@ -62,7 +62,7 @@ func TestErrorsOfTheIssue(t *testing.T) {
 		{"neither backends nor a source", "pool_without_backends", "is missing, and there is no source either"},
 		{"two sources in one", "source", "cannot stand beside consul"},
 		{"an address record without a port", "source_dns", "an address record has no port"},
-		{"an admin API open to others", "admin_open_to_others", "the admin API has no authentication yet; listen on 127.0.0.1 or a unix socket"},
+		{"an admin API open to others", "admin_open_to_others", "nothing says who may use it; add token_file, token or tls.client_ca, or listen on 127.0.0.1 or a unix socket"},
 		{"an admin API on a listener", "admin_on_a_listener", "of listener web (line 1) cannot both be listened on"},
 	}
 	for _, c := range cases {

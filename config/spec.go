@@ -20,8 +20,10 @@ type draft struct {
 	trusted         []netip.Prefix
 	forwarded       Forwarded
 	shutdownTimeout time.Duration
+	reload          Reload
 	consul          *discovery.ConsulOptions
 	admin           *adminDraft
+	log             Log
 }
 
 type listenerDraft struct {
@@ -42,6 +44,7 @@ func fileMapping() mapping[draft] {
 			return draft{
 				forwarded:       Forwarded{XForwarded: true, RequestID: true},
 				shutdownTimeout: 30 * time.Second,
+				log:             Log{Level: "info"},
 			}
 		},
 		ignores: func(key string) bool { return strings.HasPrefix(key, "x-") },
@@ -63,7 +66,11 @@ func fileMapping() mapping[draft] {
 			key("consul", optional(consulMapping().kind()), func(d *draft) **discovery.ConsulOptions { return &d.consul },
 				"How to reach Consul, for all sources that ask it.").defaults("as Consul's own tools do"),
 			key("admin", optional(adminMapping().kind()), func(d *draft) **adminDraft { return &d.admin },
-				"Where the admin API listens.").defaults("none"),
+				"Where the admin API listens, and who may use it.").defaults("none"),
+			key("log", logMapping().kind(), func(d *draft) *Log { return &d.log },
+				"Steelyard's own log, on standard error."),
+			key("reload", reloadMapping().kind(), func(d *draft) *Reload { return &d.reload },
+				"When the file is read anew without being asked, and when that is undone."),
 			{
 				name: "x-<anything>", typ: "anything", allowed: "anything", def: "none",
 				doc: "Ignored. A place for anchors that other parts of the file use.",

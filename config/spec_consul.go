@@ -1,9 +1,6 @@
 package config
 
 import (
-	"fmt"
-	"net"
-	"strings"
 	"time"
 
 	"steelyard/discovery"
@@ -147,53 +144,4 @@ func (d *draft) buildConsul(w *walker, root section) *discovery.ConsulOptions {
 		w.warnf(root.where("consul"), "nothing uses Consul: no pool has a source in it, and register is not there")
 	}
 	return d.consul
-}
-
-type adminDraft struct {
-	Admin
-	at value // of its address
-}
-
-func adminMapping() mapping[adminDraft] {
-	return mapping[adminDraft]{
-		noun:    "the admin API",
-		shortIs: "an address",
-		short: func(w *walker, v value, a *adminDraft) bool {
-			return isText(v.node) && (adminAddress().read(w, v, &a.Address) || true)
-		},
-		fields: []field[adminDraft]{
-			key("address", adminAddress(), func(a *adminDraft) *string { return &a.Address },
-				"Where to listen: on this machine alone, because the admin API has no authentication yet.").needed(),
-		},
-		check: func(_ *walker, s section, a *adminDraft) {
-			a.Line, a.at = s.line, s.value
-			if s.has("address") {
-				a.at = s.at["address"]
-			}
-		},
-	}
-}
-
-// adminAddress is an address that only this machine can reach.
-func adminAddress() kind[string] {
-	return scalar("address", "127.0.0.1:port, [::1]:port, localhost:port or unix:/path", func(s string) (string, *wrong) {
-		got, bad := parseAddress(s, true)
-		if bad != nil {
-			if _, local := parseAddress(s, false); local != nil {
-				bad = local // guesses 127.0.0.1 where a listener may leave the host out
-			}
-			return "", bad
-		}
-		if strings.HasPrefix(got, "unix:") {
-			return got, nil
-		}
-		host, port, _ := net.SplitHostPort(got)
-		if !isLoopback(host) {
-			return "", &wrong{
-				msg:     fmt.Sprintf("%s can be reached from other machines, and the admin API has no authentication yet; listen on 127.0.0.1 or a unix socket", got),
-				suggest: "127.0.0.1:" + port,
-			}
-		}
-		return got, nil
-	}, func(s string) string { return s })
 }

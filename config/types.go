@@ -41,14 +41,30 @@ type Config struct {
 	Consul *discovery.ConsulOptions
 	// Admin is where the admin API listens; nil: nowhere.
 	Admin *Admin
+	// Log is Steelyard's own log.
+	Log Log
+	// Reload says when the file is read anew, and when that is undone.
+	Reload Reload
 	// Warnings are things that are allowed and hardly meant, in file order.
 	Warnings []*Error
 }
 
-// Admin is the admin API's own listener.
-type Admin struct {
-	Address string // host:port of this machine alone, or unix:/path
-	Line    int
+// Reload says when the file is read anew without being asked, and when that is
+// undone.
+type Reload struct {
+	Watch    bool      // reload when the file changes; default false
+	Rollback *Rollback // nil: no reload is undone
+}
+
+// Rollback says when a reload is undone.
+type Rollback struct {
+	// Window is how long a reload is watched, and how far back it is compared
+	// with; default 30s.
+	Window time.Duration
+	// Errors is by how much the share of 5xx may rise, 0 to 1; default 0.05.
+	Errors float64
+	// MinRequests is how many responses a share needs to count; default 20.
+	MinRequests int
 }
 
 // Forwarded switches the headers that tell a backend who asked.

@@ -1,43 +1,70 @@
-// Package admin serves the admin API: what the pools are doing, and what the
-// operator tells them. It listens apart from the traffic, for this machine
-// alone, because it knows no users yet. It knows pools and nothing of requests.
+// Package admin serves the admin API: what the process is doing, and what the
+// operator tells it. It listens apart from the traffic and decides who may use
+// it. It knows pools and the words of package explain, and nothing of how
+// requests are served; what it needs of the process it asks of Control.
 package admin
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
-	"mime"
 	"net"
 	"net/http"
-	"net/netip"
-	"net/url"
 	"slices"
+	"sync"
 	"time"
 
-	"steelyard/discovery"
+	"steelyard/config"
+	"steelyard/internal/metrics"
 	"steelyard/internal/pool"
 )
 
-// maxBody bounds the body of a command, in bytes.
-const maxBody = 64 << 10
+const (
+	maxBody        = 64 << 10        // of a command, in bytes
+	maxConnections = maxViewers + 64 // at a time
+)
+
+// Options say where the API listens and who may use it, and what runs.
+type Options struct {
+	config.Admin
+	Build metrics.Build
+}
 
 // Server is the admin API of one process.
 type Server struct {
-	pools  []*pool.Pool
-	consul *discovery.Consul
-	http   http.Server
-	done   chan struct{}
+	control Control
+	access  *access
+	memory  *memory
+	hub     hub
+	http    http.Server
+	running sync.WaitGroup // what Serve has started
 }
 
-// New makes the API for pools, which are listed in this order, and for the
-// connection to Consul, nil if there is none.
-func New(pools []*pool.Pool, consul *discovery.Consul) *Server {
-	s := &Server{pools: pools, consul: consul, done: make(chan struct{})}
+// memory is what outlives a change of the options.
+type memory struct {
+	audit audit
+}
+
+// New makes the API for a process. It reads the files that the options name, and
+// fails when they are not what they should be.
+func New(c Control, o Options) (*Server, error) { return build(c, o, &memory{}) }
+
+// With makes a server with other options that remembers what s does. It is to
+// take the place of s, which is closed behind that.
+func (s *Server) With(o Options) (*Server, error) { return build(s.control, o, s.memory) }
+
+func build(c Control, o Options, m *memory) (*Server, error) {
+	a, err := newAccess(o.Admin)
+	if err != nil {
+		return nil, fmt.Errorf("admin: %w", err)
+	}
+	s := &Server{control: c, access: a, memory: m}
+	s.hub.init()
 	s.http = http.Server{
-		Handler:           s.guarded(s.routes()),
+		Handler:           s.guarded(s.routes(o)),
 		ReadHeaderTimeout: 5 * time.Second,
 		ReadTimeout:       10 * time.Second,
 		WriteTimeout:      30 * time.Second,
@@ -45,96 +72,88 @@ func New(pools []*pool.Pool, consul *discovery.Consul) *Server {
 		MaxHeaderBytes:    32 << 10,
 		ErrorLog:          slog.NewLogLogger(slog.Default().Handler(), slog.LevelDebug),
 	}
-	return s
+	return s, nil
 }
 
 // Serve answers on ln until Close.
 func (s *Server) Serve(ln net.Listener) {
-	go func() {
-		defer close(s.done)
+	ln = &limited{Listener: ln, most: maxConnections}
+	if s.access.tls != nil {
+		ln = tls.NewListener(ln, s.access.tls.conf)
+	}
+	s.running.Go(func() {
 		if err := s.http.Serve(ln); !errors.Is(err, http.ErrServerClosed) {
 			slog.Error("the admin API has stopped", "error", err)
 		}
-	}()
+	})
 }
 
 // Close ends what is being answered within a second. Serve must have been called.
 func (s *Server) Close() {
+	s.hub.close()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
 	if s.http.Shutdown(ctx) != nil {
 		_ = s.http.Close()
 	}
-	<-s.done
+	s.running.Wait()
 }
 
-func (s *Server) routes() *http.ServeMux {
+// endpoint is one call of the API.
+type endpoint struct {
+	pattern string // method and path
+	command bool   // it changes something
+	answer  http.HandlerFunc
+}
+
+// endpoints are all calls of the API; openapi.json describes them.
+func (s *Server) endpoints(o Options) []endpoint {
+	return []endpoint{
+		{"GET /livez", false, func(w http.ResponseWriter, _ *http.Request) { writeText(w, http.StatusOK, "ok\n") }},
+		{"GET /readyz", false, s.readyz},
+		{"GET /metrics", false, metrics.NewHandler(s.control.Sample, o.Build).ServeHTTP},
+		{"GET /api/v1/pools", false, s.listPools},
+		{"GET /api/v1/pools/{pool}", false, s.withPool(s.showPool)},
+		{"GET /api/v1/backends", false, s.listBackends},
+		{"POST /api/v1/pools/{pool}/release", true, s.withPool(s.release)},
+		{"POST /api/v1/pools/{pool}/backends/{address}/{action}", true, s.withPool(s.operate)},
+		{"GET /api/v1/routes", false, s.listRoutes},
+		{"POST /api/v1/explain", false, s.explain},
+		{"GET /api/v1/errors", false, s.listErrors},
+		{"GET /api/v1/generation", false, s.showGeneration},
+		{"POST /api/v1/reload", true, s.reload},
+		{"GET /api/v1/consul", false, s.showConsul},
+		{"GET /api/v1/audit", false, s.showAudit},
+		{"GET /api/v1/log", false, s.showLog},
+		{"PUT /api/v1/log", true, s.setLog},
+		{"GET /api/v1/stream", false, s.stream},
+	}
+}
+
+func (s *Server) routes(o Options) *http.ServeMux {
 	m := http.NewServeMux()
-	m.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { writeText(w, http.StatusOK, "ok\n") })
-	m.HandleFunc("GET /readyz", s.readyz)
-	m.HandleFunc("GET /api/v1/pools", s.listPools)
-	m.HandleFunc("GET /api/v1/pools/{pool}", s.withPool(s.showPool))
-	m.HandleFunc("POST /api/v1/pools/{pool}/release", s.withPool(s.release))
-	m.HandleFunc("POST /api/v1/pools/{pool}/backends/{address}/{action}", s.withPool(s.operate))
-	m.HandleFunc("GET /api/v1/consul", s.showConsul)
+	for _, e := range s.endpoints(o) {
+		answer := e.answer
+		if e.command && o.ReadOnly {
+			answer = refuseCommand
+		}
+		m.HandleFunc(e.pattern, answer)
+	}
 	m.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
-		writeError(w, http.StatusNotFound, fmt.Errorf("there is nothing at %s %s; the pools are at GET /api/v1/pools", r.Method, r.URL.Path))
+		writeFailure(w, http.StatusNotFound, fmt.Errorf("there is nothing at %s %s; the pools are at GET /api/v1/pools", r.Method, clip(r.URL.Path, 100)))
 	})
 	return m
 }
 
-// guarded keeps web pages that a browser on this machine shows from using the
-// API: they would name another origin, or another host that was made to resolve
-// to this machine, and cannot send JSON elsewhere unasked.
-func (s *Server) guarded(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Cache-Control", "no-store")
-		w.Header().Set("X-Content-Type-Options", "nosniff")
-		switch {
-		case !local(r.Host):
-			writeError(w, http.StatusForbidden, fmt.Errorf("host %q is not this machine; use localhost or 127.0.0.1", r.Host))
-		case !sameOrigin(r):
-			writeError(w, http.StatusForbidden, errors.New("requests of other origins are refused"))
-		case r.Method != http.MethodGet && r.Method != http.MethodHead && !isJSON(r):
-			writeError(w, http.StatusUnsupportedMediaType, errors.New("commands need Content-Type: application/json"))
-		default:
-			r.Body = http.MaxBytesReader(w, r.Body, maxBody)
-			next.ServeHTTP(w, r)
-		}
-	})
-}
-
-// local reports whether a Host header names this machine.
-func local(host string) bool {
-	name := host
-	if h, _, err := net.SplitHostPort(host); err == nil {
-		name = h
-	}
-	if name == "localhost" || name == "" {
-		return true
-	}
-	ip, err := netip.ParseAddr(name)
-	return err == nil && ip.IsLoopback()
-}
-
-// isJSON reports whether a request says that its body is JSON, with a charset or
-// without.
-func isJSON(r *http.Request) bool {
-	kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
-	return err == nil && kind == "application/json"
-}
-
-func sameOrigin(r *http.Request) bool {
-	origin := r.Header.Get("Origin")
-	if origin == "" {
-		return true
-	}
-	u, err := url.Parse(origin)
-	return err == nil && u.Host == r.Host
+func refuseCommand(w http.ResponseWriter, _ *http.Request) {
+	(&failure{
+		status: http.StatusForbidden, why: "the admin API is read-only (admin.read_only in the configuration), so nothing was changed",
+		cure: "set admin.read_only to false and start Steelyard anew, or change the configuration file and send SIGHUP",
+	}).write(w)
 }
 
 func (s *Server) readyz(w http.ResponseWriter, _ *http.Request) {
-	for _, p := range s.pools {
+	for _, p := range s.control.Pools() {
 		select {
 		case <-p.Ready():
 		default:
@@ -145,52 +164,21 @@ func (s *Server) readyz(w http.ResponseWriter, _ *http.Request) {
 	writeText(w, http.StatusOK, "ok\n")
 }
 
-func (s *Server) listPools(w http.ResponseWriter, _ *http.Request) {
-	list := make([]poolView, 0, len(s.pools))
-	for _, p := range s.pools {
-		st, err := p.Status()
-		if err != nil {
-			writeError(w, http.StatusServiceUnavailable, err)
-			return
-		}
-		list = append(list, viewPool(p, &st, false))
-	}
-	writeJSON(w, http.StatusOK, map[string]any{"pools": list})
-}
-
 // withPool looks up the pool that the path names.
 func (s *Server) withPool(f func(http.ResponseWriter, *http.Request, *pool.Pool)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		name := r.PathValue("pool")
-		i := slices.IndexFunc(s.pools, func(p *pool.Pool) bool { return p.Name() == name })
+		name, pools := r.PathValue("pool"), s.control.Pools()
+		i := slices.IndexFunc(pools, func(p *pool.Pool) bool { return p.Name() == name })
 		if i < 0 {
 			var names []string
-			for _, p := range s.pools {
+			for _, p := range pools[:min(len(pools), 50)] {
 				names = append(names, p.Name())
 			}
-			writeError(w, http.StatusNotFound, fmt.Errorf("there is no pool %q; there are %v", name, names))
+			writeFailure(w, http.StatusNotFound, fmt.Errorf("there is no pool %q; there are %v", clip(name, 100), names))
 			return
 		}
-		f(w, r, s.pools[i])
+		f(w, r, pools[i])
 	}
-}
-
-func (s *Server) showPool(w http.ResponseWriter, _ *http.Request, p *pool.Pool) {
-	st, err := p.Status()
-	if err != nil {
-		writeError(w, http.StatusServiceUnavailable, err)
-		return
-	}
-	writeJSON(w, http.StatusOK, viewPool(p, &st, true))
-}
-
-func (s *Server) showConsul(w http.ResponseWriter, _ *http.Request) {
-	if s.consul == nil {
-		writeError(w, http.StatusNotFound, errors.New("no pool has a source in Consul, and the configuration has no key consul"))
-		return
-	}
-	st := s.consul.Stats()
-	writeJSON(w, http.StatusOK, viewConsul(&st))
 }
 
 func writeText(w http.ResponseWriter, status int, text string) {
@@ -210,6 +198,5 @@ func writeJSON(w http.ResponseWriter, status int, v any) {
 	_, _ = w.Write(append(b, '\n'))
 }
 
-func writeError(w http.ResponseWriter, status int, err error) {
-	writeJSON(w, status, map[string]string{"error": err.Error()})
-}
+// writeFailure answers with an error; status is for one that says none itself.
+func writeFailure(w http.ResponseWriter, status int, err error) { failureOf(status, err).write(w) }

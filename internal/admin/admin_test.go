@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"steelyard/balancer"
+	"steelyard/config"
 	"steelyard/internal/pool"
 	"steelyard/internal/transport"
 )
@@ -29,7 +30,9 @@ func newServer(t *testing.T) (s *Server, address string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s = New([]*pool.Pool{p}, nil)
+	if s, err = New(&fakeControl{pools: []*pool.Pool{p}}, Options{Admin: config.Admin{Address: ln.Addr().String()}}); err != nil {
+		t.Fatal(err)
+	}
 	s.Serve(ln)
 	t.Cleanup(s.Close)
 	return s, ln.Addr().String()
@@ -187,7 +190,8 @@ func TestReadyzWaits(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer silent.Close()
-	s.pools = append(s.pools, silent)
+	c := s.control.(*fakeControl)
+	c.pools = append(c.pools, silent)
 	if status, text := call(t, "GET", "http://"+address+"/readyz", "", nil); status != 503 || !strings.Contains(text, "shop waits") {
 		t.Errorf("%d %s", status, text)
 	}

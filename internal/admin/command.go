@@ -4,9 +4,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"log/slog"
 	"net/http"
+	"strings"
 	"time"
 
 	"steelyard/balancer"
@@ -26,42 +25,88 @@ type command struct {
 }
 
 // release carries out what the registry guard holds.
-func (s *Server) release(w http.ResponseWriter, _ *http.Request, p *pool.Pool) {
+func (s *Server) release(w http.ResponseWriter, r *http.Request, p *pool.Pool) {
 	n, err := p.ReleaseHeld()
+	s.told(r, order{What: "release", Pool: p.Name(), Value: count(n, "backend")}, err)
 	if err != nil {
-		writeError(w, http.StatusServiceUnavailable, err)
+		writeFailure(w, http.StatusServiceUnavailable, err)
 		return
 	}
-	slog.Info("released by the operator", "pool", p.Name(), "backends", n)
 	writeJSON(w, http.StatusOK, map[string]int{"released": n})
 }
 
 // operate drains, enables or disables a backend, or sets its weight.
 func (s *Server) operate(w http.ResponseWriter, r *http.Request, p *pool.Pool) {
-	c, err := readCommand(r.Body)
-	if err != nil {
-		writeError(w, http.StatusBadRequest, err)
-		return
-	}
+	var c command
 	address, action := r.PathValue("address"), r.PathValue("action")
-	switch err = act(p, address, action, c); {
+	err := readBody(r.Body, &c)
+	if err != nil {
+		err = fmt.Errorf("the body is not a command: %w", err)
+	} else {
+		err = act(p, address, action, c)
+	}
+	s.told(r, order{What: clip(action, 20), Pool: p.Name(), On: address, Value: c.value()}, err)
+	switch {
 	case errors.Is(err, pool.ErrNoBackend):
-		writeError(w, http.StatusNotFound, err)
+		writeFailure(w, http.StatusNotFound, err)
 	case err != nil:
-		writeError(w, http.StatusBadRequest, err)
+		writeFailure(w, http.StatusBadRequest, err)
 	default:
-		slog.Info("told by the operator", "pool", p.Name(), "backend", address, "action", action)
 		s.showPool(w, r, p)
 	}
 }
 
-func readCommand(body io.Reader) (c command, err error) {
-	d := json.NewDecoder(body)
-	d.DisallowUnknownFields()
-	if err := d.Decode(&c); err != nil && !errors.Is(err, io.EOF) {
-		return c, fmt.Errorf("the body is not a command: %w", err)
+// reload reads the configuration file anew.
+func (s *Server) reload(w http.ResponseWriter, r *http.Request) {
+	err := s.control.Reload()
+	s.told(r, order{What: "reload"}, err)
+	g := s.control.Generation()
+	if err != nil {
+		lines := g.Errors
+		if len(lines) == 0 {
+			lines = strings.Split(err.Error(), "\n")
+		}
+		(&failure{
+			status: http.StatusUnprocessableEntity, errors: lines,
+			why: "the configuration was not taken over; the one before goes on", cure: "mend what errors lists and reload again; steelyard check -c FILE finds the same",
+		}).write(w)
+		return
 	}
-	return c, nil
+	writeJSON(w, http.StatusOK, viewGeneration(&g))
+}
+
+// setLog sets the level of the log.
+func (s *Server) setLog(w http.ResponseWriter, r *http.Request) {
+	var c struct {
+		Level string `json:"level"`
+	}
+	err := readBody(r.Body, &c)
+	if err != nil {
+		err = fmt.Errorf("the body is not a command: %w", err)
+	} else {
+		err = s.control.SetLogLevel(c.Level)
+	}
+	s.told(r, order{What: "log level", Value: c.Level}, err)
+	if err != nil {
+		writeFailure(w, http.StatusBadRequest, err)
+		return
+	}
+	s.showLog(w, r)
+}
+
+// value is what the audit says of a command.
+func (c *command) value() string {
+	if c.For != nil {
+		return *c.For
+	}
+	return string(c.Weight)
+}
+
+func count(n int, noun string) string {
+	if n != 1 {
+		noun += "s"
+	}
+	return fmt.Sprintf("%d %s", n, noun)
 }
 
 func act(p *pool.Pool, address, action string, c command) error {

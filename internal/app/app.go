@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -29,6 +30,7 @@ type App struct {
 	listeners []*proxy.Listener
 	admin     *admin.Server // nil without one
 	failed    chan error
+	logLevel  atomic.Pointer[string] // nil: as it is from the start
 }
 
 // Start builds everything, then opens all listeners, waits for the pools to be
@@ -41,6 +43,9 @@ func Start(cfg *config.Config) (_ *App, err error) {
 			a.release()
 		}
 	}()
+	if err = a.SetLogLevel(cfg.Log.Level); err != nil {
+		return nil, err
+	}
 	if cfg.Consul != nil {
 		if a.consul, err = discovery.NewConsul(*cfg.Consul, slog.Default()); err != nil {
 			return nil, fmt.Errorf("consul: %w", err)
@@ -130,12 +135,16 @@ func (a *App) startAdmin() error {
 	if a.cfg.Admin == nil {
 		return nil
 	}
+	server, err := a.newAdmin(a.cfg.Admin, nil, a.pools, a.consul)
+	if err != nil {
+		return err
+	}
 	ln, err := proxy.Listen(a.cfg.Admin.Address)
 	if err != nil {
 		return explainListen("admin", a.cfg.Admin.Address, err)
 	}
 	slog.Info("admin API", "address", a.cfg.Admin.Address)
-	a.admin = admin.New(a.pools, a.consul)
+	a.admin = server
 	a.admin.Serve(ln)
 	return nil
 }
