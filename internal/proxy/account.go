@@ -26,6 +26,8 @@ type account struct {
 	tryAt     time.Duration // when the last attempt began
 	queued    time.Duration // in the pool's queue
 	dialed    time.Duration // making connections to backends
+	bytesOut  int64         // of the body that the client got
+	bytesIn   int64         // that came through a tunnel
 	firstByte time.Duration // from the request sent to the response's first byte
 }
 
@@ -74,6 +76,19 @@ func (x *exchange) settleAccount() {
 	if (x.cause != CauseNone || x.status >= 500) && x.cause != CauseClientGone {
 		x.keepRecord()
 	}
+	if log := x.gen.AccessLog; log != nil {
+		log.write(x)
+	}
+}
+
+// settleSafely is settleAccount where nobody is left to catch a panic.
+func (x *exchange) settleSafely() {
+	defer func() {
+		if r := recover(); r != nil {
+			logPanic(r)
+		}
+	}()
+	x.settleAccount()
 }
 
 // keepRecord puts the error that the client got into the error log, unless there

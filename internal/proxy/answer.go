@@ -128,6 +128,7 @@ func (x *exchange) endAnswer(body []byte) {
 	x.out = append(x.out, '\r', '\n')
 	if !bodyless && (x.req == nil || string(x.req.Method) != "HEAD") {
 		x.out = append(x.out, body...)
+		x.bytesOut = int64(len(body))
 	}
 	if x.c.send(x.out) != nil {
 		x.cut, x.c.closing = true, true

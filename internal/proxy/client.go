@@ -255,7 +255,7 @@ func (c *clientConn) refuseHead(err error) {
 	x := acquireExchange(c)
 	x.req = nil
 	x.answerCause(cause, status, detail)
-	x.settleAccount()
+	x.settleSafely()
 	x.release()
 }
 

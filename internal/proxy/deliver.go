@@ -39,6 +39,7 @@ func (x *exchange) deliver(ep *pool.Endpoint) *failure {
 	x.begun, x.delivered, x.status = true, true, x.resp.Status
 	x.bind()
 	whole := x.stream(chunked)
+	x.bytesOut = x.body.Received()
 	// Judged by its end, once: a good head before a body that breaks off is none.
 	if x.cause == CauseTruncated {
 		x.target.Pool.Broke(ep, x.resp.Status)

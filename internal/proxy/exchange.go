@@ -5,6 +5,7 @@ import (
 	"sync"
 	"time"
 
+	"steelyard/internal/accesslog"
 	"steelyard/internal/pool"
 	"steelyard/internal/router"
 	"steelyard/internal/transport"
@@ -41,7 +42,8 @@ type exchange struct {
 	begun      bool // the response has begun to reach the client
 
 	account
-	tries  []try         // attempts that failed
+	tries  []try // attempts that failed
+	entry  accesslog.Entry
 	waitBy time.Duration // when waiting for the backend ends; 0: not at all
 	out    []byte        // what is sent next, to either side
 	resp   wire.Response

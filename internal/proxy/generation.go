@@ -20,6 +20,8 @@ type Generation struct {
 	// Trusted are the peers whose forwarding headers are believed.
 	Trusted []netip.Prefix
 	Forward ForwardOptions
+	// AccessLog is nil when there is none.
+	AccessLog *AccessLog
 }
 
 // Generation is the one in force.

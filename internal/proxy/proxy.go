@@ -121,7 +121,7 @@ func (p *Proxy) finish(ctx *fasthttp.RequestCtx, c *clientConn, x *exchange) {
 		logPanic(r)
 		x.afterPanic()
 	}
-	x.settleAccount()
+	x.settleSafely()
 	x.release()
 	ctx.Response.SkipBody = true
 	if c.closing {

@@ -42,6 +42,7 @@ type direction struct {
 	mask   bool // towards a server, so frames are masked
 	early  *wire.Reader
 	frames wsFrames
+	passed int64      // bytes
 	said   bool       // our Close frame has been sent this way
 	mu     sync.Mutex // orders deadlines for reading from and writing to
 }
@@ -79,6 +80,7 @@ func (x *exchange) upgrade() {
 	}()
 	t.backend.run()
 	<-done
+	x.bytesIn, x.bytesOut = t.client.passed, t.backend.passed
 	if t.broken.Load() {
 		c.abort = true
 		resetOnClose(&conn.Socket)
@@ -278,7 +280,9 @@ func (d *direction) pass(p []byte) error {
 		}
 	}
 	d.armWrite()
-	if _, err := d.to.Write(p); err != nil {
+	n, err := d.to.Write(p)
+	d.passed += int64(n)
+	if err != nil {
 		return err
 	}
 	return d.sayGoingAway(between)

@@ -31,7 +31,11 @@ type part struct {
 
 // Parse reads a template; see the package comment for its syntax. The error
 // names an unknown variable, the nearest that exists, and all of them.
-func Parse(s string) (*Template, error) {
+func Parse(s string) (*Template, error) { return ParseWith(s, nil) }
+
+// ParseWith is Parse for a template that may have further variables; the first
+// of them is VarMore, the next VarMore+1, and so on.
+func ParseWith(s string, more []string) (*Template, error) {
 	t := &Template{}
 	var lit strings.Builder
 	flush := func() {
@@ -60,7 +64,7 @@ func Parse(s string) (*Template, error) {
 		if end == 0 || s[end] == '{' {
 			return nil, errors.New("{ without }; a literal brace is {{")
 		}
-		v, name, err := parseVar(s[1:end])
+		v, name, err := parseVar(s[1:end], more)
 		if err != nil {
 			return nil, err
 		}

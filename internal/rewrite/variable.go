@@ -29,6 +29,8 @@ const (
 	VarHeader
 	VarQueryParam
 	VarCookie
+	// VarMore is the first of the variables that ParseWith was given.
+	VarMore
 )
 
 // String returns v as templates spell it, "header.NAME" for VarHeader.
@@ -49,7 +51,10 @@ func Variables() []string {
 }
 
 // parseVar reads what stands between braces.
-func parseVar(s string) (Var, string, error) {
+func parseVar(s string, more []string) (Var, string, error) {
+	if i := slices.Index(more, s); i >= 0 {
+		return VarMore + Var(i), "", nil
+	}
 	kind, name, named := strings.Cut(s, ".")
 	for i, known := range Variables() {
 		v := Var(i)
@@ -69,25 +74,26 @@ func parseVar(s string) (Var, string, error) {
 		}
 		return v, name, nil
 	}
-	return 0, "", unknownVar(s, kind, name, named)
+	return 0, "", unknownVar(s, kind, name, named, more)
 }
 
-func unknownVar(s, kind, name string, named bool) error {
+func unknownVar(s, kind, name string, named bool, more []string) error {
+	known := slices.Concat(Variables(), more)
 	var b strings.Builder
 	fmt.Fprintf(&b, "unknown variable {%s}", s)
 	if s == "env" || kind == "env" {
 		b.WriteString("; the environment is written ${NAME} and read with the configuration")
-	} else if near := nearest(s, kind, name, named); near != "" {
+	} else if near := nearest(s, kind, name, named, known); near != "" {
 		fmt.Fprintf(&b, "; did you mean {%s}", near)
 	}
-	fmt.Fprintf(&b, "; there are %s; literal braces are {{ and }}", strings.Join(Variables(), ", "))
+	fmt.Fprintf(&b, "; there are %s; literal braces are {{ and }}", strings.Join(known, ", "))
 	return fmt.Errorf("%s", b.String())
 }
 
 // nearest returns the variable that s was probably meant to be, or "".
-func nearest(s, kind, name string, named bool) string {
+func nearest(s, kind, name string, named bool, variables []string) string {
 	best, least := "", 3
-	for _, known := range Variables() {
+	for _, known := range variables {
 		have, want := s, known
 		if k, ok := strings.CutSuffix(known, ".NAME"); ok {
 			if !named {
