@@ -172,10 +172,14 @@ func (c *Consul) Stats() ConsulStats {
 	} else if c.agents.why != nil {
 		st.Error = c.agents.why.Error()
 	}
+	connected := c.agents.session != nil
 	c.agents.mu.Unlock()
 	c.mu.Lock()
 	st.Watches = len(c.watches)
 	c.mu.Unlock()
+	if !connected {
+		st.Failing = st.Watches // each waits for an agent
+	}
 	for _, a := range c.agents.list {
 		st.Connections += int(a.open.Load())
 	}

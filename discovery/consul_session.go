@@ -129,12 +129,13 @@ func (a *agents) enter(ctx context.Context, next *agent) {
 	if last != nil && last != next {
 		a.moves++
 	}
-	if a.why != nil || last != nil && last != next {
-		a.log.Info("Consul agent in use", "agent", next.address)
-	}
+	news := a.why != nil || last != nil && last != next
 	a.session, a.why, a.last = s, nil, next
 	a.notify()
 	a.mu.Unlock()
+	if news {
+		a.log.Info("Consul agent in use", "agent", next.address)
+	}
 	if last != nil && last != next {
 		last.close()
 	}
@@ -143,11 +144,14 @@ func (a *agents) enter(ctx context.Context, next *agent) {
 // fail says why no agent answers.
 func (a *agents) fail(why error) {
 	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.why == nil || a.why.Error() != why.Error() {
-		a.log.Error("no Consul agent answers; the last members stay", "error", why)
+	news := a.why == nil || a.why.Error() != why.Error()
+	if news {
 		a.why = why
 		a.notify()
+	}
+	a.mu.Unlock()
+	if news {
+		a.log.Error("no Consul agent answers; the last members stay", "error", why)
 	}
 }
 

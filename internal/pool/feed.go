@@ -99,7 +99,9 @@ func (s *sink) send(f func(*writer)) {
 // answered takes a membership from a source.
 func (w *writer) answered(f *feed, members []discovery.Member) {
 	now := time.Now()
-	if f.err != nil {
+	if f.err != nil && len(members) == 0 && len(f.members) > 0 {
+		w.log.Warn("source names nobody any more", "source", f.name, "members", len(f.members))
+	} else if f.err != nil {
 		w.log.Info("source answers again", "source", f.name, "members", len(members), "after", now.Sub(f.errSince).Round(time.Millisecond))
 	} else if !f.answered {
 		w.log.Info("source answers", "source", f.name, "members", len(members))
@@ -117,7 +119,11 @@ func (w *writer) unanswered(f *feed, err error) {
 		f.errSince = time.Now()
 	}
 	f.err = err
-	w.log.Warn("source cannot answer; its members stay as they are", "source", f.name, "members", len(f.members), "error", err)
+	text := "source cannot answer; its members stay as they are"
+	if len(f.guard.Members()) == 0 {
+		text = "source names nobody"
+	}
+	w.log.Warn(text, "source", f.name, "members", len(f.members), "error", err)
 	w.stale = true
 }
 
@@ -133,17 +139,30 @@ func (f *feed) refresh() {
 	}
 }
 
-// dropHeld lets go of held members whose checks fail: then the source was right.
-func (w *writer) dropHeld() {
+// heldPatience is how long a member that the guard holds, and no check looks
+// after, may refuse connections before its source is believed.
+const heldPatience = 5 * time.Second
+
+// contradicted reports that what we see ourselves speaks for the source that
+// does not name the backend any more.
+func (e *Endpoint) contradicted(now time.Time) bool {
+	if e.checked.Check != nil {
+		return !e.passes()
+	}
+	return e.failing.Load() && e.hold > 0 && now.Sub(e.heldSince) >= heldPatience
+}
+
+// dropHeld lets go of held members that are dead: then the source was right.
+func (w *writer) dropHeld(now time.Time) {
 	for _, f := range w.feeds {
 		for address := range f.held {
 			e := w.endpoints[address]
-			if e == nil || !e.kept || e.passes() || !f.guard.Drop(address) {
+			if e == nil || !e.kept || !e.contradicted(now) || !f.guard.Drop(address) {
 				continue
 			}
 			w.moved = true
-			if w.mayTell(slog.LevelInfo, "a held backend fails its check; it leaves") {
-				w.log.Info("a held backend fails its check; it leaves", "backend", address, "source", f.name)
+			if w.mayTell(slog.LevelInfo, "a held backend does not answer either; it leaves") {
+				w.log.Info("a held backend does not answer either; it leaves", "backend", address, "source", f.name)
 			}
 		}
 		w.tellAlarm(f)
@@ -154,7 +173,7 @@ func (w *writer) dropHeld() {
 func (w *writer) tellAlarm(f *feed) {
 	text, until, on := f.guard.Alarm()
 	if on && !f.alarmed {
-		w.log.Warn("held a removal; release it if it is meant", "source", f.name, "alarm", text, "held", len(f.guard.Held()), "until", until.Format(time.TimeOnly))
+		w.log.Warn("held a removal; release it by the admin API if it is meant", "source", f.name, "alarm", text, "held", len(f.guard.Held()), "until", until.Format(time.TimeOnly))
 	}
 	if !on && f.alarmed {
 		w.log.Info("no removal is held any more", "source", f.name)

@@ -274,3 +274,33 @@ func TestGuardKeepsWhatIsChecking(t *testing.T) {
 		l.wantPicks("s0 s2")
 	})
 }
+
+// TestAHeldBackendThatRefusesLeaves: without a check, refused connections show
+// that the source was right, but not at once.
+func TestAHeldBackendThatRefusesLeaves(t *testing.T) {
+	inLab(t, 0, sourced, func(l *lab) {
+		l.tell("s0", "s1")
+		l.after(10 * time.Second)
+		l.tell()
+		gone := l.e("s0")
+		for range 4 { // for 250 ms, 500 ms, 1 s and 2 s: 3.75 s in all
+			l.ConnectFailed(gone)
+			settle()
+			l.after(gone.hold + sweepEvery)
+		}
+		if !statusOf(t, l.Pool, "s0").Held {
+			t.Fatal("it left at once")
+		}
+		l.ConnectFailed(gone)
+		l.after(heldPatience)
+		if statusOf(t, l.Pool, "s0").Held {
+			t.Error("a held backend that refuses for long stays")
+		}
+		if !statusOf(t, l.Pool, "s1").Held {
+			t.Error("one that does not refuse has left too")
+		}
+		if l.log.lines("does not answer either") != 1 {
+			t.Error("it is not told")
+		}
+	})
+}

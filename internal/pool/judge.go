@@ -168,7 +168,7 @@ func (w *writer) publish() {
 		w.move(began)
 	}
 	w.judgeAll(began)
-	w.dropHeld()
+	w.dropHeld(began)
 	if w.forget(began); w.moved {
 		w.move(began)
 		w.judgeAll(began)

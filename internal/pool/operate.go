@@ -1,6 +1,7 @@
 package pool
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -97,7 +98,22 @@ func (p *Pool) operate(address string, change func(*operated, *writer)) error {
 // Drain gives a backend nothing new but the requests of clients bound to it.
 // After bound (0: the pool's drain timeout) their sessions move, and what is
 // still in flight is cut. The error is ErrNoBackend.
+//
+// A backend that has left drains already; for that one, this sets another bound.
 func (p *Pool) Drain(address string, bound time.Duration) error {
+	left := false
+	err := p.command(func(w *writer) error {
+		e, ok := w.endpoints[address]
+		if left = ok && !e.here && !e.leftAt.IsZero(); left {
+			e.drain = newDrain(time.Now(), cmp.Or(bound, w.opts.DrainTimeout))
+			w.moved = true
+			w.publish()
+		}
+		return nil
+	})
+	if left || err != nil {
+		return err
+	}
 	return p.operate(address, func(o *operated, w *writer) {
 		if bound == 0 {
 			bound = w.opts.DrainTimeout

@@ -201,3 +201,31 @@ func TestLeaving(t *testing.T) {
 		})
 	})
 }
+
+// TestADrainAfterLeavingCanBeShortened: who has left drains by the pool's time,
+// unless the operator says less.
+func TestADrainAfterLeavingCanBeShortened(t *testing.T) {
+	inLab(t, 2, func(l *lab) { l.o.DrainTimeout = time.Hour }, func(l *lab) {
+		s := l.Snapshot()
+		e := l.e("b1")
+		if !s.Acquire(1) {
+			t.Fatal("not acquired")
+		}
+		apply(t, l.Pool, l.with(1))
+		l.do(l.Drain("b1", 2*time.Second))
+		l.after(time.Second)
+		if e.Cut() {
+			t.Error("cut before its time")
+		}
+		l.after(time.Second + 2*sweepEvery)
+		if !e.Cut() {
+			t.Error("not cut when its time was over")
+		}
+		l.Release(s, 1)
+		l.after(time.Second)
+		l.want("b1", "")
+		if err := l.Drain("b1", time.Second); !errors.Is(err, ErrNoBackend) {
+			t.Errorf("a drain of one that is gone: %v", err)
+		}
+	})
+}

@@ -189,7 +189,7 @@ func TestHalfOfTwentyThatVanishAtOnceLeaveWhenTheirChecksFailOrTimeIsUp(t *testi
 	holds(t, s, 3*time.Second, gone[3:])
 	t.Logf("those whose checks failed left %v after they vanished", time.Since(began).Round(time.Millisecond))
 	members(t, s, "web", of(all[3:])...)
-	logged(t, s, "a held backend fails its check; it leaves", gone[0].address)
+	logged(t, s, "a held backend does not answer either; it leaves", gone[0].address)
 	serve(t, l, gone[3:])
 
 	members(t, s, "web", of(all[10:])...) // Time is up.
