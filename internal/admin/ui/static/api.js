@@ -1,0 +1,119 @@
+// Speaks to the admin API. The token, if there is one, is kept for this tab
+// alone and sent as a header; so the stream is read with fetch, because an
+// EventSource could not send it.
+
+const KEY = 'steelyard-token';
+const SILENCE = 6000; // ms without a byte after which a stream is taken for dead
+
+let token = '';
+try { token = sessionStorage.getItem(KEY) ?? ''; } catch { /* kept in memory then */ }
+
+export function setToken(value) {
+  token = value;
+  try {
+    if (value) sessionStorage.setItem(KEY, value);
+    else sessionStorage.removeItem(KEY);
+  } catch { /* kept in memory */ }
+}
+
+/** Refused is an answer that is not 2xx, with what it says. */
+export class Refused extends Error {
+  constructor(status, message) {
+    super(message);
+    this.status = status;
+  }
+}
+
+const headers = () => (token ? { Authorization: `Bearer ${token}` } : {});
+
+async function refusal(res) {
+  const said = await res.text().catch(() => '');
+  try {
+    const body = JSON.parse(said);
+    return new Refused(res.status, body.errors?.join('\n') || body.error || said);
+  } catch {
+    return new Refused(res.status, said.trim() || `the API answered ${res.status}`);
+  }
+}
+
+async function ask(path, options) {
+  let res;
+  try {
+    res = await fetch(path, { cache: 'no-store', ...options, headers: { ...headers(), ...options?.headers } });
+  } catch {
+    throw new Refused(0, 'Steelyard does not answer; is it running?');
+  }
+  if (!res.ok) {
+    const error = await refusal(res);
+    if (res.status === 401) document.dispatchEvent(new CustomEvent('steelyard-login', { detail: error.message }));
+    throw error;
+  }
+  return res.json();
+}
+
+export const get = (path) => ask(path);
+
+export const post = (path, body) => ask(path, {
+  method: 'POST', headers: { 'Content-Type': 'application/json' }, body: body === undefined ? '{}' : JSON.stringify(body),
+});
+
+const pause = (ms) => new Promise((done) => setTimeout(done, ms));
+
+/** events reads a stream of server-sent events and calls back for each. */
+async function events(body, beat, onEvent) {
+  const reader = body.pipeThrough(new TextDecoderStream()).getReader();
+  let rest = '';
+  for (;;) {
+    const { value, done } = await reader.read();
+    if (done) return;
+    beat();
+    rest += value;
+    const parts = rest.split('\n\n');
+    rest = parts.pop();
+    for (const part of parts) {
+      let name = 'message';
+      const data = [];
+      for (const line of part.split('\n')) {
+        if (line.startsWith('event:')) name = line.slice(6).trim();
+        else if (line.startsWith('data:')) data.push(line.slice(5).trimStart());
+      }
+      if (data.length) onEvent(name, JSON.parse(data.join('\n')));
+    }
+  }
+}
+
+/** follow keeps a stream open for as long as the page is. on.live gets each
+ *  event; on.lost says why it is down, before the next attempt; a 401 asks for
+ *  the token and waits for it. */
+export async function follow(path, on) {
+  let wait = 500;
+  for (;;) {
+    const abort = new AbortController();
+    let timer;
+    const beat = () => {
+      clearTimeout(timer);
+      timer = setTimeout(() => abort.abort(), SILENCE);
+    };
+    try {
+      beat();
+      const res = await fetch(path, { headers: { ...headers(), Accept: 'text/event-stream' }, cache: 'no-store', signal: abort.signal });
+      if (res.status === 401) {
+        clearTimeout(timer);
+        await on.login((await refusal(res)).message);
+        continue;
+      }
+      if (!res.ok) throw await refusal(res);
+      await events(res.body, beat, (name, data) => {
+        wait = 500;
+        on.event(name, data);
+      });
+      on.lost('the connection has ended');
+    } catch (error) {
+      on.lost(error instanceof Refused ? error.message : 'Steelyard does not answer');
+    }
+    clearTimeout(timer);
+    abort.abort();
+    await pause(wait);
+    wait = Math.min(wait * 1.6, 5000);
+  }
+}
