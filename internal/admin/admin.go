@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"steelyard/config"
+	"steelyard/internal/admin/ui"
 	"steelyard/internal/metrics"
 	"steelyard/internal/pool"
 )
@@ -40,17 +41,13 @@ type Server struct {
 	memory  *memory
 	hub     hub
 	http    http.Server
-	running sync.WaitGroup // what Serve has started
-}
-
-// memory is what outlives a change of the options.
-type memory struct {
-	audit audit
+	stop    context.CancelFunc // ends feed
+	running sync.WaitGroup     // what Serve has started
 }
 
 // New makes the API for a process. It reads the files that the options name, and
 // fails when they are not what they should be.
-func New(c Control, o Options) (*Server, error) { return build(c, o, &memory{}) }
+func New(c Control, o Options) (*Server, error) { return build(c, o, newMemory(c)) }
 
 // With makes a server with other options that remembers what s does. It is to
 // take the place of s, which is closed behind that.
@@ -81,6 +78,10 @@ func (s *Server) Serve(ln net.Listener) {
 	if s.access.tls != nil {
 		ln = tls.NewListener(ln, s.access.tls.conf)
 	}
+	ctx, cancel := context.WithCancel(context.Background())
+	s.stop = cancel
+	h := s.memory.join()
+	s.running.Go(func() { s.feed(ctx, h) })
 	s.running.Go(func() {
 		if err := s.http.Serve(ln); !errors.Is(err, http.ErrServerClosed) {
 			slog.Error("the admin API has stopped", "error", err)
@@ -90,6 +91,7 @@ func (s *Server) Serve(ln net.Listener) {
 
 // Close ends what is being answered within a second. Serve must have been called.
 func (s *Server) Close() {
+	s.stop()
 	s.hub.close()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
@@ -97,6 +99,7 @@ func (s *Server) Close() {
 		_ = s.http.Close()
 	}
 	s.running.Wait()
+	s.memory.leave()
 }
 
 // endpoint is one call of the API.
@@ -126,7 +129,9 @@ func (s *Server) endpoints(o Options) []endpoint {
 		{"GET /api/v1/audit", false, s.showAudit},
 		{"GET /api/v1/log", false, s.showLog},
 		{"PUT /api/v1/log", true, s.setLog},
+		{"GET /api/v1/history", false, s.showHistory},
 		{"GET /api/v1/stream", false, s.stream},
+		{"GET /api/v1/openapi.json", false, showOpenAPI},
 	}
 }
 
@@ -139,8 +144,11 @@ func (s *Server) routes(o Options) *http.ServeMux {
 		}
 		m.HandleFunc(e.pattern, answer)
 	}
+	files := ui.Handler()
+	m.Handle("GET /{$}", files)
+	m.Handle("GET /ui/", files)
 	m.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
-		writeFailure(w, http.StatusNotFound, fmt.Errorf("there is nothing at %s %s; the pools are at GET /api/v1/pools", r.Method, clip(r.URL.Path, 100)))
+		writeFailure(w, http.StatusNotFound, fmt.Errorf("there is nothing at %s %s; the pools are at GET /api/v1/pools, and GET /api/v1/openapi.json describes the rest", r.Method, clip(r.URL.Path, 100)))
 	})
 	return m
 }
@@ -196,6 +204,12 @@ func writeJSON(w http.ResponseWriter, status int, v any) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
 	_, _ = w.Write(append(b, '\n'))
+}
+
+// writeCompact is writeJSON for what is long and read by programs alone.
+func writeCompact(w http.ResponseWriter, v any) {
+	w.Header().Set("Content-Type", "application/json")
+	_ = json.NewEncoder(w).Encode(v)
 }
 
 // writeFailure answers with an error; status is for one that says none itself.

@@ -3,8 +3,10 @@ package admin
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
+	"strconv"
 
 	"steelyard/internal/explain"
 	"steelyard/internal/pool"
@@ -101,6 +103,31 @@ func (s *Server) showConsul(w http.ResponseWriter, _ *http.Request) {
 	}
 	st := c.Stats()
 	writeJSON(w, http.StatusOK, viewConsul(&st))
+}
+
+// showHistory gives the last seconds of the process, a pool, a backend, or of the
+// errors by cause.
+func (s *Server) showHistory(w http.ResponseWriter, r *http.Request) {
+	q, seconds := r.URL.Query(), historySteps
+	if text := q.Get("seconds"); text != "" {
+		n, err := strconv.Atoi(text)
+		if err != nil || n < 1 || n > historySteps {
+			writeFailure(w, http.StatusBadRequest, fmt.Errorf("seconds: %q is not a whole number from 1 to %d", clip(text, 20), historySteps))
+			return
+		}
+		seconds = n
+	}
+	pool, backend, h := q.Get("pool"), q.Get("backend"), s.memory.recorded()
+	switch causes := q.Get("causes"); {
+	case backend != "" && pool == "":
+		writeFailure(w, http.StatusBadRequest, errors.New("backend: say of which pool, with pool=NAME"))
+	case causes == "true" && pool == "":
+		writeCompact(w, h.Causes(seconds))
+	case causes != "" && (causes != "false" || pool != ""):
+		writeFailure(w, http.StatusBadRequest, errors.New("causes: is true, without pool and backend, or is left out"))
+	default:
+		writeCompact(w, h.Read(pool, backend, seconds))
+	}
 }
 
 func (s *Server) showLog(w http.ResponseWriter, _ *http.Request) {

@@ -1,14 +1,16 @@
 package admin
 
 import (
+	"context"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 )
 
 const (
 	maxViewers  = 1000             // that watch at a time
-	quietEvery  = 15 * time.Second // between signs of life when there are no events
+	quietEvery  = 3 * time.Second  // between signs of life when there are no events
 	viewerStall = 10 * time.Second // that a write may take before the viewer is dropped
 	viewerQueue = 4                // events that a slow viewer may be behind
 )
@@ -125,6 +127,24 @@ func (s *Server) stream(w http.ResponseWriter, r *http.Request) {
 		}
 		if !send(event) {
 			return
+		}
+	}
+}
+
+// feed publishes each second of the history, encoded once, while somebody
+// watches.
+func (s *Server) feed(ctx context.Context, h *History) {
+	for {
+		changed := h.Changed()
+		if s.hub.watched() {
+			if live := h.Now(); live != nil {
+				s.hub.publish(slices.Concat([]byte("event: live\ndata: "), live.JSON(), []byte("\n\n")))
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-changed:
 		}
 	}
 }
