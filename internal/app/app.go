@@ -1,15 +1,15 @@
 // Package app runs Steelyard: it builds a generation of a configuration, opens
-// the listeners, and stops everything in good order.
+// the listeners, puts another generation in its place while requests are under
+// way, and stops everything in good order.
 package app
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net"
+	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"steelyard/config"
@@ -22,167 +22,121 @@ import (
 
 // App is a running Steelyard.
 type App struct {
-	cfg       *config.Config
-	proxy     *proxy.Proxy
-	checks    *healthcheck.Scheduler
-	consul    *discovery.Consul // nil when nothing asks for it
-	pools     []*pool.Pool
-	listeners []*proxy.Listener
+	file    string // that the configuration is from; "" if it is from none
+	proxy   *proxy.Proxy
+	checks  *healthcheck.Scheduler
+	current atomic.Pointer[inForce]
+	failed  chan error
+	tally   tally
+	account account // what became of reloads
+	trials  trials
+
+	logLevel atomic.Pointer[string] // nil: as it is from the start
+
+	// Of whoever holds reloading:
+	reloading sync.Mutex
+	stopped   bool
 	admin     *admin.Server // nil without one
-	failed    chan error
-	logLevel  atomic.Pointer[string] // nil: as it is from the start
+	adminLn   net.Listener
+	unwatch   func() // ends the watch of the file; nil: it is not watched
+
+	// Those who want a reload while one goes on share the next one.
+	asking sync.Mutex
+	next   *wanted
+
+	life   context.Context // ends when Stop begins
+	die    context.CancelFunc
+	last   context.Context // ends when nothing more is waited for
+	finish context.CancelFunc
+	// leaving are listeners, and retiring pools, that a reload has left behind;
+	// tasks end with life.
+	leaving, retiring, tasks sync.WaitGroup
+}
+
+// inForce is everything that was built from one configuration. It is immutable.
+type inForce struct {
+	id         uint64 // 1 is that of the start
+	since      time.Time
+	cfg        *config.Config
+	generation *proxy.Generation
+	pools      []*pool.Pool      // in file order
+	listeners  []*proxy.Listener // in file order
+	consul     *discovery.Consul // nil when nothing asks for it
+	consulID   int               // tells the connections to Consul apart
 }
 
 // Start builds everything, then opens all listeners, waits for the pools to be
 // ready (clients that connect meanwhile wait too), then serves. On error nothing
 // is left running.
-func Start(cfg *config.Config) (_ *App, err error) {
-	a := &App{cfg: cfg, checks: healthcheck.NewScheduler(), failed: make(chan error, len(cfg.Listeners))}
-	defer func() {
-		if err != nil {
-			a.release()
-		}
-	}()
-	if err = a.SetLogLevel(cfg.Log.Level); err != nil {
-		return nil, err
-	}
-	if cfg.Consul != nil {
-		if a.consul, err = discovery.NewConsul(*cfg.Consul, slog.Default()); err != nil {
-			return nil, fmt.Errorf("consul: %w", err)
-		}
-	}
-	g, pools, err := build(cfg, a.checks, a.consul)
+func Start(cfg *config.Config) (*App, error) { return StartFile(cfg, "") }
+
+// StartFile is Start with a configuration that is from a file, which a reload
+// reads anew.
+func StartFile(cfg *config.Config, file string) (*App, error) {
+	a := &App{file: file, checks: healthcheck.NewScheduler(), failed: make(chan error, 1)}
+	a.life, a.die = context.WithCancel(context.Background())
+	a.last, a.finish = context.WithCancel(context.Background())
+	a.account.ok = true
+	a.reloading.Lock() // until it serves
+	defer a.reloading.Unlock()
+	nothing := &inForce{cfg: &config.Config{}}
+	t, err := a.prepare(nothing, cfg)
 	if err != nil {
+		a.checks.Close()
 		return nil, err
 	}
-	a.proxy, a.pools = proxy.New(g), pools
-	sockets, err := listen(cfg.Listeners)
-	if err != nil {
-		return nil, err
-	}
-	if err = a.startAdmin(); err != nil {
-		closeAll(sockets)
-		return nil, err
-	}
-	a.awaitPools()
-	for i := range cfg.Listeners {
-		c := &cfg.Listeners[i]
-		l := a.proxy.NewListener(c.Name, sockets[i], limits(c))
-		a.listeners = append(a.listeners, l)
-		go func() {
-			if err := l.Serve(); err != nil {
-				a.failed <- fmt.Errorf("listener %s: %w", l.Name(), err)
-			}
-		}()
-	}
-	a.announce()
+	a.proxy = proxy.New(t.next.generation)
+	a.current.Store(t.next)
+	a.swapAdmin(t)
+	awaitPools(a.life, t.fresh)
+	a.swap(t)
+	a.tend(cfg)
 	return a, nil
 }
 
+// now is what is in force at this moment.
+func (a *App) now() *inForce { return a.current.Load() }
+
 // announce tells Consul, if it is to know, where Steelyard can be reached: at the
 // first listener that has a port.
-func (a *App) announce() {
-	for _, l := range a.listeners {
-		if addr, ok := l.Addr().(*net.TCPAddr); ok && a.consul != nil {
-			a.consul.Announce(addr.IP.String(), addr.Port)
+func (f *inForce) announce() {
+	for _, l := range f.listeners {
+		if addr, ok := l.Addr().(*net.TCPAddr); ok && f.consul != nil {
+			f.consul.Announce(addr.IP.String(), addr.Port)
 			return
 		}
 	}
 }
 
 // awaitPools waits until requests may be let in; each pool bounds that itself.
-func (a *App) awaitPools() {
+// It reports false when ctx ended before.
+func awaitPools(ctx context.Context, pools []*pool.Pool) bool {
 	began := time.Now()
-	for _, p := range a.pools {
+	for _, p := range pools {
 		select {
 		case <-p.Ready():
 			continue
+		case <-ctx.Done():
+			return false
 		case <-time.After(250 * time.Millisecond):
 			slog.Info("waiting for the first checks and the sources", "pool", p.Name())
 		}
-		<-p.Ready()
+		select {
+		case <-p.Ready():
+		case <-ctx.Done():
+			return false
+		}
 	}
-	for _, p := range a.pools {
+	for _, p := range pools {
 		if why := p.Snapshot().Why(); why != "" {
 			slog.Warn("pool starts without a healthy backend", "pool", p.Name(), "because", why, "waited", time.Since(began).Round(time.Millisecond))
 		}
 	}
-}
-
-// listen opens all sockets or none.
-func listen(listeners []config.Listener) ([]net.Listener, error) {
-	var sockets []net.Listener
-	for _, c := range listeners {
-		ln, err := proxy.Listen(c.Address)
-		if err != nil {
-			closeAll(sockets)
-			return nil, explainListen("listener "+c.Name, c.Address, err)
-		}
-		sockets = append(sockets, ln)
-	}
-	return sockets, nil
-}
-
-func closeAll(sockets []net.Listener) {
-	for _, s := range sockets {
-		_ = s.Close()
-	}
-}
-
-// startAdmin opens the admin API if the configuration has one. It is there
-// before the pools are ready, so that it can be seen what they wait for.
-func (a *App) startAdmin() error {
-	if a.cfg.Admin == nil {
-		return nil
-	}
-	server, err := a.newAdmin(a.cfg.Admin, nil, a.pools, a.consul)
-	if err != nil {
-		return err
-	}
-	ln, err := proxy.Listen(a.cfg.Admin.Address)
-	if err != nil {
-		return explainListen("admin", a.cfg.Admin.Address, err)
-	}
-	slog.Info("admin API", "address", a.cfg.Admin.Address)
-	a.admin = server
-	a.admin.Serve(ln)
-	return nil
-}
-
-// explainListen says what to do about a socket that cannot be opened.
-func explainListen(who, address string, err error) error {
-	cure := ""
-	switch {
-	case errors.Is(err, syscall.EADDRINUSE):
-		cure = "another process listens there; stop it or choose another address"
-	case errors.Is(err, syscall.EACCES):
-		cure = "ports below 1024 need root or the capability CAP_NET_BIND_SERVICE; choose a port from 1024 up"
-	case errors.Is(err, proxy.ErrNotSocket):
-		cure = "remove the file or choose another path"
-	case errors.Is(err, syscall.ENOENT):
-		cure = "the folder of the socket does not exist; create it first"
-	case errors.Is(err, syscall.EADDRNOTAVAIL):
-		cure = "this machine has no such address"
-	default:
-		return fmt.Errorf("%s: cannot listen on %s: %w", who, address, err)
-	}
-	return fmt.Errorf("%s: cannot listen on %s: %s (%w)", who, address, cure, err)
-}
-
-func limits(c *config.Listener) proxy.Limits {
-	return proxy.Limits{
-		IdleTimeout:    c.IdleTimeout,
-		HeaderTimeout:  c.HeaderTimeout,
-		BodyTimeout:    c.BodyTimeout,
-		WriteTimeout:   c.WriteTimeout,
-		UpgradeTimeout: c.UpgradeTimeout,
-		MaxHeaderSize:  c.MaxHeaderSize,
-		MaxBodySize:    c.MaxBodySize,
-	}
+	return true
 }
 
 // Listeners are the listeners that serve.
-func (a *App) Listeners() []*proxy.Listener { return a.listeners }
+func (a *App) Listeners() []*proxy.Listener { return a.now().listeners }
 
 // Failed delivers the error of a listener that stopped by itself.
 func (a *App) Failed() <-chan error { return a.failed }
@@ -194,33 +148,43 @@ const leaveFirst = 500 * time.Millisecond
 // Stop ends gracefully within the configured time: Consul is told, no new
 // connections, what is in flight finishes, WebSockets are told, the rest is cut.
 func (a *App) Stop() {
-	ctx, cancel := context.WithTimeout(context.Background(), a.cfg.ShutdownTimeout)
+	a.die()
+	a.reloading.Lock() // one under way gives up, or ends
+	a.stopped = true
+	a.reloading.Unlock()
+	a.tasks.Wait()
+	f := a.now()
+	ctx, cancel := context.WithTimeout(context.Background(), f.cfg.ShutdownTimeout)
 	defer cancel()
 	began := time.Now()
-	if a.consul != nil && a.consul.Withdraw() {
+	if f.consul != nil && f.consul.Withdraw() {
 		select {
 		case <-time.After(leaveFirst):
 		case <-ctx.Done():
 		}
 	}
+	defer context.AfterFunc(ctx, a.finish)() // listeners that leave are cut as well
 	cut := make(chan int)
-	for _, l := range a.listeners {
+	for _, l := range f.listeners {
 		go func() { cut <- l.Shutdown(ctx) }()
 	}
 	n := 0
-	for range a.listeners {
+	for range f.listeners {
 		n += <-cut
 	}
-	a.release()
+	a.leaving.Wait()
+	a.finish()
+	a.retiring.Wait()
+	a.release(f)
 	if n > 0 {
-		slog.Warn("stopped; connections had to be cut", "connections", n, "shutdown_timeout", a.cfg.ShutdownTimeout)
+		slog.Warn("stopped; connections had to be cut", "connections", n, "shutdown_timeout", f.cfg.ShutdownTimeout)
 	}
-	a.summarise(time.Since(began))
+	a.summarise(f, time.Since(began))
 }
 
 // summarise logs what the pools did, so that a run leaves its figures.
-func (a *App) summarise(took time.Duration) {
-	for _, p := range a.pools {
+func (a *App) summarise(f *inForce, took time.Duration) {
+	for _, p := range f.pools {
 		s := &p.Stats
 		slog.Info("pool served", "pool", p.Name(), "requests", s.Requests.Load(), "attempts", s.Attempts.Load(),
 			"retries", s.Retries.Load(), "retries_denied", s.RetriesDenied.Load())
@@ -235,15 +199,25 @@ func (a *App) summarise(took time.Duration) {
 }
 
 // release ends everything but the listeners.
-func (a *App) release() {
+func (a *App) release(f *inForce) {
 	if a.admin != nil {
 		a.admin.Close()
 	}
-	for _, p := range a.pools {
+	for _, p := range f.pools {
 		p.Close()
 	}
 	a.checks.Close()
-	if a.consul != nil {
-		a.consul.Close()
+	if f.consul != nil {
+		f.consul.Close()
+	}
+}
+
+// serve runs a listener until it is shut down.
+func (a *App) serve(l *proxy.Listener) {
+	if err := l.Serve(); err != nil {
+		select {
+		case a.failed <- fmt.Errorf("listener %s: %w", l.Name(), err):
+		default: // one is enough to end the process
+		}
 	}
 }

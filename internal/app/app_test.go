@@ -161,7 +161,7 @@ pools: {web: {backends: ["%s"]}}
 		}
 		ended <- err
 	}()
-	for deadline := time.Now().Add(5 * time.Second); a.pools[0].Snapshot().Endpoints[0].Backend.InFlight() == 0; {
+	for deadline := time.Now().Add(5 * time.Second); a.Pools()[0].Snapshot().Endpoints[0].Backend.InFlight() == 0; {
 		if time.Now().After(deadline) {
 			t.Fatal("the request did not reach the backend")
 		}

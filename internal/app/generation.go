@@ -2,6 +2,7 @@ package app
 
 import (
 	"fmt"
+	"reflect"
 	"slices"
 	"strconv"
 
@@ -17,53 +18,93 @@ import (
 
 // builder turns a configuration into a generation and the pools it needs.
 type builder struct {
-	cfg     *config.Config
-	checks  *healthcheck.Scheduler
-	consul  *discovery.Consul // nil when nothing asks for it
-	pools   map[string]*pool.Pool
-	targets map[string]*proxy.Target
+	cfg      *config.Config
+	checks   *healthcheck.Scheduler
+	consul   *discovery.Consul // nil when nothing asks for it
+	consulID int
+	targets  map[string]*proxy.Target
+	stats    func(route string) *proxy.RouteStats
 }
 
-// build makes everything of cfg, or nothing: on error the pools that were
-// started have been closed.
-func build(cfg *config.Config, checks *healthcheck.Scheduler, consul *discovery.Consul) (g *proxy.Generation, pools []*pool.Pool, err error) {
-	b := &builder{cfg: cfg, checks: checks, consul: consul, pools: map[string]*pool.Pool{}, targets: map[string]*proxy.Target{}}
-	defer func() {
+// build makes the pools and the generation of a takeover. Pools whose name is in
+// force stay, to be changed when nothing can fail any more.
+func (a *App) build(t *takeover) error {
+	b := &builder{cfg: t.cfg, checks: a.checks, consul: t.next.consul, consulID: t.next.consulID,
+		targets: map[string]*proxy.Target{}, stats: a.tally.stats()}
+	was := &builder{cfg: t.before.cfg, checks: a.checks, consul: t.before.consul, consulID: t.before.consulID}
+	kept := map[string]int{}
+	for i, p := range t.before.pools {
+		kept[p.Name()] = i
+	}
+	for i := range t.cfg.Pools {
+		c := &t.cfg.Pools[i]
+		o, err := b.options(c)
 		if err != nil {
-			for _, p := range pools {
-				p.Close()
+			return err
+		}
+		var p *pool.Pool
+		if at, stays := kept[c.Name]; !stays {
+			if p, err = pool.New(c.Name, o); err != nil {
+				return err
+			}
+			t.fresh = append(t.fresh, p)
+		} else {
+			p = t.before.pools[at]
+			if err := t.change(p, o, &t.before.cfg.Pools[at], c, was); err != nil {
+				return err
 			}
 		}
-	}()
-	for i := range cfg.Pools {
-		p, err := b.pool(&cfg.Pools[i])
-		if err != nil {
-			return nil, pools, err
-		}
-		pools = append(pools, p)
+		t.next.pools = append(t.next.pools, p)
+		b.targets[c.Name] = &proxy.Target{Pool: p, Key: c.Policy.Key, Sticky: c.Sticky, Retry: retryOptions(&c.Retry)}
 	}
-	g, err = b.generation()
-	return g, pools, err
+	var err error
+	t.next.generation, err = b.generation()
+	return err
 }
 
-func (b *builder) pool(c *config.Pool) (*pool.Pool, error) {
+// change notes what a pool that stays is to be given, unless that is nothing new.
+func (t *takeover) change(p *pool.Pool, o pool.Options, before, c *config.Pool, was *builder) error {
+	if reflect.DeepEqual(unplaced(before), unplaced(c)) && (t.before.consulID == t.next.consulID || !asksConsul(c)) {
+		return nil
+	}
+	if err := o.Validate(); err != nil {
+		return fmt.Errorf("pool %s: %w", c.Name, err)
+	}
+	undo, err := was.options(before)
+	if err != nil {
+		return err
+	}
+	t.changes = append(t.changes, change{pool: p, options: o, undo: undo})
+	return nil
+}
+
+// unplaced is c without where it stands in its file.
+func unplaced(c *config.Pool) config.Pool {
+	p := *c
+	p.Line = 0
+	p.Backends = slices.Clone(p.Backends)
+	for i := range p.Backends {
+		p.Backends[i].Line = 0
+	}
+	p.Sources = slices.Clone(p.Sources)
+	for i := range p.Sources {
+		p.Sources[i].Line = 0
+	}
+	return p
+}
+
+func asksConsul(c *config.Pool) bool {
+	return slices.ContainsFunc(c.Sources, func(s config.Source) bool { return s.Consul != nil })
+}
+
+// options is everything a pool is made of, its sources included.
+func (b *builder) options(c *config.Pool) (pool.Options, error) {
 	o := b.poolOptions(c)
 	var err error
 	if o.Sources, err = b.sources(c); err != nil {
-		return nil, fmt.Errorf("pool %s: %w", c.Name, err)
+		return o, fmt.Errorf("pool %s: %w", c.Name, err)
 	}
-	p, err := pool.New(c.Name, o)
-	if err != nil {
-		return nil, err
-	}
-	b.pools[c.Name] = p
-	b.targets[c.Name] = &proxy.Target{
-		Pool:   p,
-		Key:    c.Policy.Key,
-		Sticky: c.Sticky,
-		Retry:  retryOptions(&c.Retry),
-	}
-	return p, nil
+	return o, nil
 }
 
 // poolOptions is what the pool has to know of its configuration.
@@ -135,7 +176,7 @@ func (b *builder) generation() (*proxy.Generation, error) {
 }
 
 func (b *builder) route(c *config.Route) (r *proxy.Route, err error) {
-	r = &proxy.Route{Name: c.Name, Stats: new(proxy.RouteStats)}
+	r = &proxy.Route{Name: c.Name, Line: c.Line, Stats: b.stats(c.Name)}
 	if c.Host != "preserve" {
 		r.Host = c.Host
 	}

@@ -112,7 +112,7 @@ func askOn(url, host string, stop *atomic.Bool) error {
 // those that leave.
 func awaitMembers(t *testing.T, a *App, members []string) {
 	t.Helper()
-	for _, p := range a.pools {
+	for _, p := range a.Pools() {
 		for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
 			s, err := p.Status()
 			if err != nil {
@@ -164,7 +164,7 @@ func atRest(t *testing.T, a *App) int {
 
 func busy(t *testing.T, a *App) bool {
 	t.Helper()
-	for _, p := range a.pools {
+	for _, p := range a.Pools() {
 		s, err := p.Status()
 		if err != nil {
 			t.Fatal(err)

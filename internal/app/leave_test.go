@@ -36,7 +36,7 @@ consul: {address: "%s", register: true}
 	if err != nil {
 		t.Fatal(err)
 	}
-	for !registered.Load() || !a.consul.Stats().Registered {
+	for !registered.Load() || !a.Consul().Stats().Registered {
 		time.Sleep(time.Millisecond)
 	}
 	stopped := make(chan struct{})

@@ -13,8 +13,9 @@ import (
 // It is safe for concurrent use, each with its own into.
 func (a *App) Sample(into *metrics.Sample) {
 	into.At = time.Now()
-	samplePools(into, a.pools)
-	sampleListeners(into, a.listeners)
+	into.Generation = a.GenerationSample()
+	samplePools(into, a.now().pools)
+	sampleListeners(into, a.now().listeners)
 	sampleProxy(into, a.proxy)
 }
 

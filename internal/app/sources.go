@@ -22,7 +22,7 @@ func (b *builder) sources(c *config.Pool) ([]pool.SourceOptions, error) {
 		case s.Consul != nil:
 			q := *s.Consul
 			q.Guard = discovery.GuardOptions{}
-			o = pool.SourceOptions{Key: fmt.Sprintf("consul %+v", q), Source: b.consul.Source(q), Guard: s.Consul.Guard}
+			o = pool.SourceOptions{Key: fmt.Sprintf("consul %d %+v", b.consulID, q), Source: b.consul.Source(q), Guard: s.Consul.Guard}
 		case s.DNS != nil:
 			q := *s.DNS
 			q.Guard = discovery.GuardOptions{} // the pool's; a change of it does not begin the source anew

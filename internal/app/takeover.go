@@ -1,0 +1,178 @@
+package app
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"reflect"
+	"slices"
+	"sync"
+	"time"
+
+	"steelyard/config"
+	"steelyard/discovery"
+	"steelyard/internal/admin"
+	"steelyard/internal/pool"
+	"steelyard/internal/proxy"
+)
+
+// takeover is one configuration on its way into force in the place of another.
+// Until swap nothing that serves has changed, and discard leaves no trace.
+type takeover struct {
+	before *inForce
+	cfg    *config.Config
+	next   *inForce
+
+	fresh     []*pool.Pool // started for this
+	changes   []change     // of pools that stay
+	listeners []seat       // of cfg, in file order
+	admin     *admin.Server
+	adminLn   net.Listener
+	consul    *discovery.Consul // opened for this; nil: none was
+}
+
+// change is a pool that stays and what is to be applied to it.
+type change struct {
+	pool          *pool.Pool
+	options, undo pool.Options
+}
+
+// prepare builds everything of cfg that can fail, and starts the pools that are
+// new. On error nothing is left of it.
+func (a *App) prepare(before *inForce, cfg *config.Config) (_ *takeover, err error) {
+	t := &takeover{before: before, cfg: cfg}
+	defer func() {
+		if err != nil {
+			t.discard()
+		}
+	}()
+	t.next = &inForce{id: before.id + 1, since: time.Now(), cfg: cfg, consul: before.consul, consulID: before.consulID}
+	if !reflect.DeepEqual(before.cfg.Consul, cfg.Consul) {
+		t.next.consul = nil
+		t.next.consulID++
+		if cfg.Consul != nil {
+			if t.consul, err = discovery.NewConsul(*cfg.Consul, slog.Default()); err != nil {
+				return nil, fmt.Errorf("consul: %w", err)
+			}
+			t.next.consul = t.consul
+		}
+	}
+	if err := a.build(t); err != nil {
+		return nil, err
+	}
+	if err := t.openSockets(); err != nil {
+		return nil, err
+	}
+	if err := a.openAdmin(t); err != nil {
+		return nil, err
+	}
+	return t, nil
+}
+
+// discard ends what was started and opened for a takeover that does not happen.
+func (t *takeover) discard() {
+	for _, s := range t.listeners {
+		if s.socket != nil {
+			_ = s.socket.Close()
+		}
+	}
+	if t.adminLn != nil {
+		if u, ok := t.adminLn.(*net.UnixListener); ok && t.before.cfg.Admin != nil && t.before.cfg.Admin.Address == t.cfg.Admin.Address {
+			u.SetUnlinkOnClose(false)
+		}
+		_ = t.adminLn.Close()
+	}
+	for _, p := range t.fresh {
+		p.Close()
+	}
+	if t.consul != nil {
+		t.consul.Close()
+	}
+}
+
+// apply gives the pools that stay their new options, or, on error, all of them
+// the old ones again.
+func (t *takeover) apply() error {
+	for i, c := range t.changes {
+		err := c.pool.Apply(c.options)
+		if err == nil {
+			continue
+		}
+		for _, done := range slices.Backward(t.changes[:i]) {
+			if undone := done.pool.Apply(done.undo); undone != nil {
+				slog.Error("a pool could not be given its old configuration again", "pool", done.pool.Name(), "error", undone)
+			}
+		}
+		return err
+	}
+	return nil
+}
+
+// swap puts the next generation into force, lets the listeners serve by it, and
+// ends behind it what only the one before needed. It cannot fail.
+func (a *App) swap(t *takeover) {
+	a.proxy.SetGeneration(t.next.generation)
+	a.tally.adopt(t.next.generation)
+	stay := map[*proxy.Listener]bool{}
+	for i, s := range t.listeners {
+		c := &t.cfg.Listeners[i]
+		l := s.listener
+		if l != nil {
+			l.Configure(c.Name, limits(c))
+		} else {
+			l = a.proxy.NewListener(c.Name, s.socket, limits(c))
+			go a.serve(l)
+		}
+		stay[l] = true
+		t.next.listeners = append(t.next.listeners, l)
+	}
+	f := *t.next // what is in force is never written to
+	a.current.Store(&f)
+	for _, l := range t.before.listeners {
+		if !stay[l] {
+			a.leaving.Go(func() { a.shutListener(l, t.before.cfg.ShutdownTimeout) })
+		}
+	}
+	a.retire(t, &f)
+}
+
+// shutListener ends a listener that the configuration does not have any more.
+func (a *App) shutListener(l *proxy.Listener, within time.Duration) {
+	ctx, cancel := context.WithTimeout(a.last, within)
+	defer cancel()
+	if n := l.Shutdown(ctx); n > 0 {
+		slog.Warn("listener closed; connections had to be cut", "listener", l.Name(), "connections", n, "shutdown_timeout", within)
+		return
+	}
+	slog.Info("listener closed", "listener", l.Name())
+}
+
+// retire ends the pools that next does not have, each when its requests have
+// ended, and behind them the connection to Consul, if it was exchanged.
+func (a *App) retire(t *takeover, next *inForce) {
+	var pools sync.WaitGroup
+	for _, p := range t.before.pools {
+		if !slices.Contains(next.pools, p) {
+			pools.Add(1)
+			a.retiring.Go(func() {
+				defer pools.Done()
+				p.Retire(a.last)
+				slog.Info("pool closed", "pool", p.Name())
+			})
+		}
+	}
+	old := t.before.consul
+	if old == nil || old == next.consul {
+		next.announce()
+		return
+	}
+	a.retiring.Go(func() {
+		// Only then may the next one say where Steelyard is: both may speak of the
+		// same service.
+		old.Withdraw()
+		next.announce()
+		pools.Wait() // their sources ask it
+		old.Close()
+	})
+}
