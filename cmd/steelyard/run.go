@@ -22,7 +22,8 @@ Serves by a configuration file until it is stopped. SIGINT and SIGTERM stop it
 gracefully: requests in flight finish within shutdown_timeout, WebSockets are
 closed with 1001; it then exits with 0. A second signal, half a second later or
 more, ends it at once, with 1.
-SIGHUP is ignored: a changed file needs a new start.
+SIGHUP reads the file again and puts it into force without losing a request or a
+connection. If something is wrong with it, that is logged, and all goes on as before.
 
   -c FILE   the configuration file (YAML)
 
@@ -93,11 +94,11 @@ func count(n int, noun string) string {
 }
 
 func runCommand(args []string, out, errOut io.Writer) error {
-	cfg, _, err := load("run", runHelp, args, out, errOut)
+	cfg, file, err := load("run", runHelp, args, out, errOut)
 	if err != nil {
 		return err
 	}
-	a, err := app.Start(cfg)
+	a, err := app.StartFile(cfg, file)
 	if err != nil {
 		return err
 	}
@@ -112,15 +113,10 @@ func serve(a *app.App) error {
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
 	defer signal.Stop(signals)
-	// Whoever sends SIGHUP wants the file read again; ending would be a bad answer.
-	hangups := make(chan os.Signal, 1)
-	signal.Notify(hangups, syscall.SIGHUP)
-	defer signal.Stop(hangups)
+	defer reloadOnHangup(a)()
 	var failure error
 	for running := true; running; {
 		select {
-		case <-hangups:
-			slog.Warn("SIGHUP is ignored: this version does not reload its configuration; start it anew")
 		case s := <-signals:
 			slog.Info("stopping; a second signal ends at once", "signal", s.String())
 			running = false
@@ -142,6 +138,25 @@ func serve(a *app.App) error {
 				return errors.New("stopped at once by a second signal")
 			}
 		}
+	}
+}
+
+// reloadOnHangup reloads at each SIGHUP until what it returns is called. Those that
+// come while one goes on are one more. What is wrong is logged by the reload.
+func reloadOnHangup(a *app.App) (stop func()) {
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, syscall.SIGHUP)
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		for range hangups {
+			_ = a.Reload()
+		}
+	}()
+	return func() {
+		signal.Stop(hangups)
+		close(hangups)
+		<-ended
 	}
 }
 

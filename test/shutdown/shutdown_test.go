@@ -220,14 +220,3 @@ func TestASecondSignalExitsAtOnce(t *testing.T) {
 		})
 	}
 }
-
-func TestHangupDoesNotEndIt(t *testing.T) {
-	app := harness.App(t, "a")
-	s := behind(t, "", app)
-	s.Signal(t, syscall.SIGHUP)
-	harness.Eventually(t, patience, "it says so", func() bool { return strings.Contains(s.Output(), "SIGHUP is ignored") })
-	c := harness.Dial(t, s.Address)
-	if m := c.Exchange(t, "GET / HTTP/1.1\r\nHost: app.test\r\n\r\n"); m.Status() != 200 {
-		t.Errorf("after SIGHUP it answers %q", m.First)
-	}
-}
