@@ -18,6 +18,7 @@ const maxRoutes = 100_000
 func (d *draft) build(w *walker, root section) *Config {
 	c := &Config{TrustedProxies: d.trusted, Forwarded: d.forwarded, ShutdownTimeout: d.shutdownTimeout, Reload: d.reload, Log: d.log}
 	for _, l := range d.listeners {
+		l.ErrorPages = l.errors.Pages
 		c.Listeners = append(c.Listeners, l.Listener)
 	}
 	for _, p := range d.pools {
@@ -28,6 +29,10 @@ func (d *draft) build(w *walker, root section) *Config {
 			p.Sources = append(p.Sources, s.Source)
 		}
 		c.Pools = append(c.Pools, p.Pool)
+	}
+	c.Errors = d.errors
+	if a := d.accessLog; a != nil && !a.Off {
+		c.AccessLog = a
 	}
 	c.Consul = d.buildConsul(w, root)
 	if d.admin != nil {
@@ -59,7 +64,7 @@ func (d *draft) checkListeners(w *walker) {
 	byPort := map[string][]listenerDraft{}
 	all := d.listeners
 	if d.admin != nil {
-		all = append(slices.Clip(all), listenerDraft{Listener{Address: d.admin.Address}, d.admin.at})
+		all = append(slices.Clip(all), listenerDraft{Listener: Listener{Address: d.admin.Address}, at: d.admin.at})
 	}
 	for _, l := range all {
 		if l.Address == "" {

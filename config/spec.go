@@ -24,11 +24,14 @@ type draft struct {
 	consul          *discovery.ConsulOptions
 	admin           *adminDraft
 	log             Log
+	accessLog       *AccessLog
+	errors          ErrorPages
 }
 
 type listenerDraft struct {
 	Listener
-	at value
+	at     value
+	errors ErrorPages
 }
 
 const (
@@ -45,6 +48,7 @@ func fileMapping() mapping[draft] {
 				forwarded:       Forwarded{XForwarded: true, RequestID: true},
 				shutdownTimeout: 30 * time.Second,
 				log:             Log{Level: "info"},
+				errors:          ErrorPages{CauseHeader: true},
 			}
 		},
 		ignores: func(key string) bool { return strings.HasPrefix(key, "x-") },
@@ -69,6 +73,10 @@ func fileMapping() mapping[draft] {
 				"Where the admin API listens, and who may use it.").defaults("none"),
 			key("log", logMapping().kind(), func(d *draft) *Log { return &d.log },
 				"Steelyard's own log, on standard error."),
+			key("access_log", optional(accessLogMapping().kind()), func(d *draft) **AccessLog { return &d.accessLog },
+				"A line for each request.").defaults("off"),
+			key("errors", errorsMapping().kind(), func(d *draft) *ErrorPages { return &d.errors },
+				"How the errors that Steelyard makes look."),
 			key("reload", reloadMapping().kind(), func(d *draft) *Reload { return &d.reload },
 				"When the file is read anew without being asked, and when that is undone."),
 			{
@@ -124,6 +132,8 @@ func listenerMapping() mapping[listenerDraft] {
 				"Largest request body; beyond it the answer is 413."),
 			key("upgrade_timeout", duration(time.Millisecond, 30*day, "never"), func(l *listenerDraft) *time.Duration { return &l.UpgradeTimeout },
 				"Closes a WebSocket or other upgraded connection that was silent both ways for this long."),
+			key("errors", listenerErrorsMapping().kind(), func(l *listenerDraft) *ErrorPages { return &l.errors },
+				"Pages of this listener's own; those it does not have are taken from `errors` of the file."),
 		},
 	}
 }

@@ -43,6 +43,10 @@ type Config struct {
 	Admin *Admin
 	// Log is Steelyard's own log.
 	Log Log
+	// AccessLog is nil when there is none.
+	AccessLog *AccessLog
+	// Errors says how errors that Steelyard makes look.
+	Errors ErrorPages
 	// Reload says when the file is read anew, and when that is undone.
 	Reload Reload
 	// Warnings are things that are allowed and hardly meant, in file order.
@@ -95,6 +99,8 @@ type Listener struct {
 	// UpgradeTimeout closes a WebSocket or other upgraded connection that was
 	// silent both ways for this long; default 1h, 0 means never.
 	UpgradeTimeout time.Duration
+	// ErrorPages go before those of Config.Errors.
+	ErrorPages []ErrorPage
 }
 
 // Route is a match and what to do with what it takes. Exactly one of Pool,

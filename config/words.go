@@ -2,7 +2,7 @@ package config
 
 // laterKeys are words of the design that no key is named by yet.
 var laterKeys = []string{
-	"tls", "rate_limit", "metrics", "access_log", "acme", "cache", "compress", "auth",
+	"tls", "rate_limit", "metrics", "acme", "cache", "compress", "auth",
 	"http2", "http3", "proxy_protocol", "mirror", "include",
 }
 
@@ -52,5 +52,6 @@ var otherWords = map[string][]string{
 	"stale": {"max_stale"}, "allowstale": {"max_stale"}, "passingonly": {"health"}, "onlypassing": {"health"}, "guard": {"max_removal"},
 	"acltoken": {"token"}, "self": {"register"}, "dashboard": {"admin"}, "api": {"admin"}, "management": {"admin"}, "stats": {"admin"},
 	"tokenfile": {"token_file"}, "password": {"token"}, "secret": {"token"}, "apikey": {"token"}, "bearer": {"token"}, "readonly": {"read_only"},
-	"clientca": {"client_ca"}, "mtls": {"client_ca"}, "loglevel": {"log", "level"}, "logging": {"log"}, "verbosity": {"level"}, "severity": {"level"}, "warning": {"warn"}, "trace": {"debug"}, "fatal": {"error"},
+	"clientca": {"client_ca"}, "mtls": {"client_ca"}, "accesslog": {"access_log"}, "accesslogs": {"access_log"}, "requestlog": {"access_log"}, "errorpage": {"errors", "pages"}, "errorpages": {"errors", "pages"}, "errorfile": {"pages", "errors"},
+	"sampling": {"sample"}, "output": {"to"}, "buffersize": {"buffer"}, "loglevel": {"log", "level"}, "logging": {"log"}, "verbosity": {"level"}, "severity": {"level"}, "warning": {"warn"}, "trace": {"debug"}, "fatal": {"error"},
 }

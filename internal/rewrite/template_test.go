@@ -1,6 +1,7 @@
 package rewrite
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 )
@@ -148,3 +149,28 @@ func FuzzTemplate(f *testing.F) {
 		}
 	})
 }
+
+// TestFurtherVariables: a template may be given more of them, which are known
+// nowhere else.
+func TestFurtherVariables(t *testing.T) {
+	more := []string{"status", "host"}
+	tmpl, err := ParseWith("{status} {method}", more)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := tmpl.Append(nil, varNames{})
+	if want := fmt.Sprintf("<%d> <%d>", VarMore, VarMethod); string(got) != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+	if _, err := Parse("{status}"); err == nil {
+		t.Error("{status} is known everywhere")
+	}
+	if _, err := ParseWith("{statsu}", more); err == nil || !strings.Contains(err.Error(), "did you mean {status}") || strings.Count(err.Error(), "host") != 1 {
+		t.Errorf("got %v", err)
+	}
+}
+
+// varNames has the number of each variable as its value.
+type varNames struct{}
+
+func (varNames) AppendVar(dst []byte, v Var, _ string) []byte { return fmt.Appendf(dst, "<%d>", v) }

@@ -78,7 +78,12 @@ func parseVar(s string, more []string) (Var, string, error) {
 }
 
 func unknownVar(s, kind, name string, named bool, more []string) error {
-	known := slices.Concat(Variables(), more)
+	known := Variables()
+	for _, name := range more {
+		if !slices.Contains(known, name) {
+			known = append(known, name)
+		}
+	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "unknown variable {%s}", s)
 	if s == "env" || kind == "env" {
