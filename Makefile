@@ -74,7 +74,7 @@ consul: ## Build a Consul agent for the tests, once for a machine (minutes)
 
 .PHONY: need
 need:
-	@tools/need gcc node npm
+	@tools/need gcc node npm prometheus promtool
 
 .PHONY: node-deps
 node-deps: need
