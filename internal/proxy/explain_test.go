@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -259,4 +260,73 @@ func TestExplainOfAClosedPool(t *testing.T) {
 	if _, err := g.Explain(explain.Question{}); err == nil {
 		t.Error("no error")
 	}
+}
+
+// Explanations go on beside traffic and changes of the membership.
+func TestExplainBesideTraffic(t *testing.T) {
+	t.Parallel()
+	addrs, _ := stations(t, 3)
+	o := bindings()["header"].options
+	f, apply := stickyFixture(t, addrs, &o, func(po *pool.Options) { po.Policy.Policy = "least_time" })
+	var work sync.WaitGroup
+	end := make(chan struct{})
+	for i := range 3 {
+		work.Go(func() {
+			for n := 0; ; n++ {
+				select {
+				case <-end:
+					return
+				default:
+				}
+				q := explain.Question{Host: "h", Headers: map[string]string{"X-Session": fmt.Sprint(i, n%5)}}
+				if a, err := f.Explain(q); err != nil || a.Cause != "" || len(a.Candidates) < 2 {
+					t.Errorf("%+v, %v", a, err)
+					return
+				}
+			}
+		})
+	}
+	for i := range 40 {
+		f.do(t, request("GET", fmt.Sprintf("X-Session: 0%d\r\n", i%5), ""))
+		apply(func(o *pool.Options) {
+			o.Backends = restored(addrs)
+			if i%2 == 0 {
+				o.Backends = o.Backends[:2]
+			}
+		})
+	}
+	close(end)
+	work.Wait()
+}
+
+// FuzzExplain asks whatever comes: there is an error, a cause, or a decision.
+func FuzzExplain(f *testing.F) {
+	fix := newFixture(f, []string{"127.0.0.1:1", "127.0.0.1:2"}, func(fx *fixture, po *pool.Options, g *Generation, _ *Limits) {
+		explainedRoutes(f, fx, g)
+		po.Policy = balancer.Options{Policy: "consistent_hash", Key: balancer.Key{Source: "uri"}}
+		fx.target.Key = po.Policy.Key
+		o := bindings()["cookie"].options
+		fx.target.Sticky, po.Sticky = &o, &o
+	})
+	f.Add("GET", "h", "/strip/a?b", "Cookie", "sy=1; sy=2", "10.0.0.1")
+	f.Add("OPTIONS", "h", "*", "X-User", "1", "::1")
+	f.Add("GET", "", "http://a.test?q", "Connection", "close, x-user", "fe80::1%eth0")
+	f.Add("GET", "h", "/split", "X-User", "", "")
+	f.Add("PUT", "h:1", "/old/%zz?%", "Transfer-Encoding", "chunked", "::ffff:1.2.3.4")
+	f.Add("GET", "h", "/", "Upgrade", "websocket", "1.1.1.1")
+	f.Fuzz(func(t *testing.T, method, host, path, name, value, ip string) {
+		q := explain.Question{Method: method, Host: host, Path: path, Headers: map[string]string{name: value}, ClientIP: ip}
+		a, err := fix.Explain(q)
+		if err != nil {
+			return
+		}
+		switch {
+		case a.Cause != "" && (a.Status < 400 || a.Why == "" || a.Backend != ""):
+		case a.Cause == "" && a.Route == "", a.Action == "redirect" && a.Redirect == "":
+		case (a.Action == "pool" || a.Action == "split") && (a.Backend == "" || a.Sends == "" || len(a.Candidates) != 2):
+		default:
+			return
+		}
+		t.Fatalf("%+v: %+v", q, a)
+	})
 }
