@@ -58,3 +58,35 @@ func Owner(p Picker, key uint64) int {
 	}
 	return -1
 }
+
+// Shares is the part of all keys, 0 to 1 and by index, that each member of a
+// consistent_hash picker gets, but for limits and bounded loads: the length of its
+// arcs, and of those of members that are Down and come to it. It is nil for other
+// policies, and while a member ramps: there weights and ramps say it well enough.
+// It takes a look at every virtual node and is for explanations.
+func Shares(p Picker) []float64 {
+	ring, ok := p.(*ringPicker)
+	if !ok || len(ring.live) == 0 || ring.ramping {
+		return nil
+	}
+	points := ring.points
+	shares := make([]float64, len(ring.members))
+	heir := int32(-1)
+	// Twice round from the end, so that the heir of the last arcs is known when
+	// they are counted.
+	for j := 2*len(points) - 1; j >= 0; j-- {
+		at := points[j%len(points)]
+		if m := &ring.members[at.owner]; m.Weight > 0 && !m.Down {
+			heir = at.owner
+		}
+		if j >= len(points) {
+			continue
+		}
+		before := points[(j+len(points)-1)%len(points)].at
+		shares[heir] += float64(at.at-before) / (1 << 63) / 2 // the first arc goes over zero
+	}
+	if len(points) == 1 {
+		shares[heir] = 1 // its arc is the whole ring, which is 0 in 64 bits
+	}
+	return shares
+}

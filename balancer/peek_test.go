@@ -1,6 +1,7 @@
 package balancer
 
 import (
+	"math"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -102,5 +103,53 @@ func TestOwner(t *testing.T) {
 				t.Errorf("Owner = %d without weights, want -1", i)
 			}
 		})
+	}
+}
+
+// The shares of a ring are those that keys find, also while members are out.
+func TestSharesOfARing(t *testing.T) {
+	for _, tc := range []struct {
+		name    string
+		weights []int
+		down    []int
+	}{
+		{"equals", []int{1, 1, 1, 1}, nil},
+		{"weights", []int{1, 3, 0, 2}, nil},
+		{"one is down", []int{2, 1, 1}, []int{0}},
+		{"all but one are down", []int{1, 1, 1}, []int{0, 2}},
+		{"one", []int{5}, nil},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			members := newMembers(tc.weights...)
+			for _, i := range tc.down {
+				members[i].Down = true
+			}
+			picker := newPolicy(t, "consistent_hash").Build(members)
+			shares := Shares(picker)
+			const n = 100_000
+			found := make([]float64, len(members))
+			for _, i := range owners(picker, n) {
+				found[i] += 1.0 / n
+			}
+			sum := 0.0
+			for i := range members {
+				sum += shares[i]
+				if math.Abs(shares[i]-found[i]) > 0.01 {
+					t.Errorf("member %d has a share of %.4f, but gets %.4f of the keys", i, shares[i], found[i])
+				}
+			}
+			if math.Abs(sum-1) > 1e-9 {
+				t.Errorf("the shares are %v in all", sum)
+			}
+		})
+	}
+	if s := Shares(newPolicy(t, "consistent_hash").Build(newMembers(0))); s != nil {
+		t.Errorf("nobody has %v", s)
+	}
+	if s := Shares((&consistentHash{replicas: 1}).Build(newMembers(1))); len(s) != 1 || s[0] != 1 {
+		t.Errorf("the only point has %v", s)
+	}
+	if s := Shares(newPolicy(t, "maglev").Build(newMembers(1))); s != nil {
+		t.Errorf("maglev has %v", s)
 	}
 }

@@ -16,7 +16,7 @@ type Candidate struct {
 	State   string // as in BackendStatus
 	// Share is the part of new requests, 0 to 1, that the backend is meant to
 	// get at this moment: by its weight, its slow start and who else is usable.
-	// Hash policies come near to it over many keys.
+	// With hash policies it is a share of the keys.
 	Share float64
 	Why   string
 }
@@ -75,10 +75,7 @@ func (w *writer) explain(s *Snapshot, a Asked, now time.Time) []Candidate {
 	c := w.contest(s, a)
 	all := make([]Candidate, len(s.Endpoints))
 	for i, e := range s.Endpoints {
-		all[i] = Candidate{Address: e.Address, State: e.verdict.String(), Chosen: i == a.Chosen, Why: c.why(i, e, now)}
-		if sum := c.sums[c.group(i)]; c.group(i) == c.serving && c.takes(i) && sum > 0 {
-			all[i].Share = float64(share(&s.members[i])) / float64(sum)
-		}
+		all[i] = Candidate{Address: e.Address, State: e.verdict.String(), Chosen: i == a.Chosen, Why: c.why(i, e, now), Share: c.part(i)}
 	}
 	return all
 }
@@ -88,9 +85,10 @@ type contest struct {
 	*Snapshot
 	Asked
 	policy  string
-	owner   int      // of the key, -1 if there is none
-	serving int      // the group that new requests go to: 0 primaries, 1 backups
-	sums    [2]int64 // of the shares of each group
+	owner   int       // of the key, -1 if there is none
+	serving int       // the group that new requests go to: 0 primaries, 1 backups
+	sums    [2]int64  // of the shares of each group
+	arcs    []float64 // on the ring of the group that serves, by place in the group; nil: it goes by weight
 }
 
 func (w *writer) contest(s *Snapshot, a Asked) *contest {
@@ -98,7 +96,7 @@ func (w *writer) contest(s *Snapshot, a Asked) *contest {
 	if a.Keyed {
 		c.owner = balancer.Owner(s.primary, a.Key)
 	}
-	primaries := false
+	serves, primaries := s.primary, false
 	for i := range s.members {
 		if c.takes(i) {
 			c.sums[c.group(i)] += share(&s.members[i])
@@ -106,7 +104,7 @@ func (w *writer) contest(s *Snapshot, a Asked) *contest {
 		}
 	}
 	if !primaries && s.backup != nil {
-		c.serving = 1
+		c.serving, serves = 1, s.backup
 		if a.Keyed {
 			c.owner = balancer.Owner(s.backup, a.Key)
 			if c.owner >= 0 {
@@ -114,7 +112,19 @@ func (w *writer) contest(s *Snapshot, a Asked) *contest {
 			}
 		}
 	}
+	c.arcs = balancer.Shares(serves)
 	return c
+}
+
+// part is the share of new requests that backend i is meant to get.
+func (c *contest) part(i int) float64 {
+	switch {
+	case c.group(i) != c.serving || !c.takes(i):
+		return 0
+	case c.arcs != nil:
+		return c.arcs[i-c.serving*c.primaries]
+	}
+	return float64(share(&c.members[i])) / float64(c.sums[c.serving])
 }
 
 // share is what a backend weighs among the others, in hundredths.
@@ -223,7 +233,7 @@ func until(end, now time.Time) string {
 
 // sharing is what a backend that can be chosen gets of new requests.
 func (c *contest) sharing(i int) string {
-	return fmt.Sprintf("%s, gets %.3g %% of new requests", c.health(i), 100*float64(share(&c.members[i]))/float64(max(1, c.sums[c.group(i)])))
+	return fmt.Sprintf("%s, gets %.3g %% of new requests", c.health(i), 100*c.part(i))
 }
 
 func (c *contest) health(i int) string {
