@@ -98,6 +98,7 @@ func runCommand(args []string, out, errOut io.Writer) error {
 	if err != nil {
 		return err
 	}
+	app.Version = version
 	a, err := app.StartFile(cfg, file)
 	if err != nil {
 		return err

@@ -17,7 +17,7 @@ import (
 // newAdmin makes the admin API of a configuration; before, if there is one, is
 // what it takes the place of.
 func (a *App) newAdmin(c *config.Admin, before *admin.Server, pools []*pool.Pool, consul *discovery.Consul) (*admin.Server, error) {
-	o := admin.Options{Admin: *c, Build: metrics.Build{Go: runtime.Version()}}
+	o := admin.Options{Admin: *c, Build: metrics.Build{Version: Version, Go: runtime.Version()}}
 	if before != nil {
 		return before.With(o)
 	}
