@@ -62,6 +62,7 @@ function ofPool(p) {
 }
 
 const weight = { bad: 0, warn: 1 };
+const MOST = 12; // banners at a time
 
 /** banners is the list of what is wrong; update(state) keeps it so. only names
  *  the pool it is for; without it, it is for all and for the configuration. */
@@ -74,6 +75,8 @@ export function banners(only) {
       if (!only) all.push(...ofGeneration(state.generation));
       if (only) for (const one of all) delete one.link;
       all.sort((a, b) => weight[a.kind] - weight[b.kind]);
+      const over = all.splice(MOST);
+      if (over.length) all.push({ key: 'more', kind: 'warn', title: `${over.length} more are wrong`, lines: [], todo: 'The pools are listed below, what is wrong first.' });
       list(el, all, (one) => one.key, banner);
       el.hidden = all.length === 0;
     },

@@ -20,8 +20,7 @@ function remember(key, value) {
 }
 
 /** seed fills trends that have just begun with what was before. */
-export async function seed(key, pool, columns) {
-  if (trend(key).length > 5) return;
+async function seed(pool, columns) {
   const got = await get(`/api/v1/history?${query({ pool: pool || undefined, seconds: TREND })}`).catch(() => null);
   if (!got) return;
   for (const [column, name] of columns) {
@@ -30,6 +29,16 @@ export async function seed(key, pool, columns) {
     const key = pool ? `pool/${pool}/${name}` : name, now = trends.get(key) ?? [];
     trends.set(key, [...values.slice(0, TREND - now.length), ...now]);
   }
+}
+
+const SEEDED = 24; // pools whose trend is asked for; those of the others fill in time
+let seeded = false;
+
+function seedAll(pools) {
+  if (seeded) return;
+  seeded = true;
+  seed('', [['rps', 'rps'], ['errors', 'errors'], ['p95_ms', 'p95'], ['connections', 'connections']]);
+  for (const p of pools.slice(0, SEEDED)) seed(p.name, [['rps', 'rps']]);
 }
 
 /** seldom asks for a path at most every few seconds and keeps the last answer. */
@@ -92,6 +101,7 @@ function pool(p, full) {
 export function take(live) {
   const t = live.total, full = exhausted(t.causes ?? []);
   const pools = live.pools.map((p) => pool(p, full));
+  seedAll(pools);
   const state = {
     at: new Date(live.at).getTime(), generation: generation(), pools, causes: t.causes ?? [],
     total: {

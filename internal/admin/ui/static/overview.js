@@ -7,7 +7,7 @@ import { spark } from './chart.js';
 import { banners } from './banners.js';
 import { reload } from './dialogs.js';
 import { timeline } from './timeline.js';
-import { seed, trend } from './model.js';
+import { trend } from './model.js';
 import { kindOf, wordOf, rankOf } from './states.js';
 
 /** figure is a number with its name and where it has been going. */
@@ -109,16 +109,6 @@ function audit() {
   return { el, close: () => clearInterval(timer) };
 }
 
-const SEEDED = 24; // pools whose trend is asked for; the others' fill in time
-let seeded = false;
-
-function seedAll(state) {
-  if (seeded) return;
-  seeded = true;
-  seed('rps', '', [['rps', 'rps'], ['errors', 'errors'], ['p95_ms', 'p95'], ['connections', 'connections']]);
-  for (const p of state.pools.slice(0, SEEDED)) seed(`pool/${p.name}/rps`, p.name, [['rps', 'rps']]);
-}
-
 export function overview() {
   const warn = banners(), figures = numbers(), conf = configuration(), told = audit(), charts = timeline('');
   const cards = h('div', { class: 'cards' });
@@ -132,7 +122,6 @@ export function overview() {
     },
     update(state) {
       if (loading.isConnected) loading.replaceWith(warn.el, figures.el, pools, charts.el, h('div', { class: 'two' }, conf.el, told.el));
-      seedAll(state);
       warn.update(state);
       figures.update(state);
       conf.update(state);
