@@ -38,7 +38,8 @@ type App struct {
 	stopped   bool
 	admin     *admin.Server // nil without one
 	adminLn   net.Listener
-	unwatch   func() // ends the watch of the file; nil: it is not watched
+	gaveUp    time.Time // when a socket was given up the last time
+	unwatch   func()    // ends the watch of the file; nil: it is not watched
 
 	// Those who want a reload while one goes on share the next one.
 	asking sync.Mutex

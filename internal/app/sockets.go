@@ -8,6 +8,7 @@ import (
 	"os"
 	"reflect"
 	"syscall"
+	"time"
 
 	"steelyard/config"
 	"steelyard/internal/proxy"
@@ -16,7 +17,7 @@ import (
 // openSockets finds for each listener of cfg the one that serves its address
 // now, or opens a socket: a listener is where clients are, so the address says
 // which one it is, and a name can move.
-func (t *takeover) openSockets() error {
+func (a *App) openSockets(t *takeover) error {
 	serving := map[string]*proxy.Listener{}
 	for i, l := range t.before.listeners {
 		serving[t.before.cfg.Listeners[i].Address] = l
@@ -26,13 +27,29 @@ func (t *takeover) openSockets() error {
 			t.listeners = append(t.listeners, seat{listener: l})
 			continue
 		}
-		ln, err := proxy.Listen(c.Address)
+		ln, err := a.listen(c.Address)
 		if err != nil {
 			return explainListen("listener "+c.Name, c.Address, err)
 		}
 		t.listeners = append(t.listeners, seat{socket: ln})
 	}
 	return nil
+}
+
+// closing is the longest that a socket given up by a reload takes to close: it
+// accepts for a moment longer, for those who are on their way.
+const closing = time.Second
+
+// listen opens a socket. One that the reload before has given up may be about to
+// close.
+func (a *App) listen(address string) (net.Listener, error) {
+	for {
+		ln, err := proxy.Listen(address)
+		if !errors.Is(err, syscall.EADDRINUSE) || time.Since(a.gaveUp) > closing {
+			return ln, err
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
 }
 
 // seat is a listener of a configuration: one that serves already, or the socket
@@ -54,7 +71,7 @@ func (a *App) openAdmin(t *takeover) (err error) {
 		if t.adminLn, err = duplicate(a.adminLn); err != nil {
 			return fmt.Errorf("admin: cannot go on listening on %s: %w", c.Address, err)
 		}
-	} else if t.adminLn, err = proxy.Listen(c.Address); err != nil {
+	} else if t.adminLn, err = a.listen(c.Address); err != nil {
 		return explainListen("admin", c.Address, err)
 	}
 	t.admin, err = a.newAdmin(c, a.admin, t.next.pools, t.next.consul)
@@ -104,6 +121,7 @@ func (a *App) swapAdmin(t *takeover) {
 		t.admin.Serve(t.adminLn)
 	}
 	if old != nil {
+		a.gaveUp = time.Now()
 		a.leaving.Go(old.Close)
 	}
 }

@@ -61,7 +61,7 @@ func (a *App) prepare(before *inForce, cfg *config.Config) (_ *takeover, err err
 	if err := a.build(t); err != nil {
 		return nil, err
 	}
-	if err := t.openSockets(); err != nil {
+	if err := a.openSockets(t); err != nil {
 		return nil, err
 	}
 	if err := a.openAdmin(t); err != nil {
@@ -131,6 +131,7 @@ func (a *App) swap(t *takeover) {
 	a.current.Store(&f)
 	for _, l := range t.before.listeners {
 		if !stay[l] {
+			a.gaveUp = time.Now()
 			a.leaving.Go(func() { a.shutListener(l, t.before.cfg.ShutdownTimeout) })
 		}
 	}
