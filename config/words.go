@@ -2,7 +2,7 @@ package config
 
 // laterKeys are words of the design that no key is named by yet.
 var laterKeys = []string{
-	"tls", "rate_limit", "metrics", "acme", "cache", "compress", "auth",
+	"tls", "rate_limit", "acme", "cache", "compress", "auth",
 	"http2", "http3", "proxy_protocol", "mirror", "include",
 }
 
@@ -20,7 +20,7 @@ var otherWords = map[string][]string{
 	"strategy": {"policy"}, "algorithm": {"policy"}, "balance": {"policy"}, "lbpolicy": {"policy"}, "scheduler": {"policy"},
 	"persistence": {"sticky"}, "affinity": {"sticky"}, "stickiness": {"sticky"}, "retries": {"retry", "attempts"},
 	"maxconn": {"max_connections"}, "maxconns": {"max_connections"}, "clientmaxbodysize": {"max_body_size"},
-	"return": {"respond"}, "status": {"respond", "health"}, "maxage": {"ttl"}, "canary": {"split"}, "weighted": {"split"},
+	"metrics": {"admin"}, "prometheus": {"admin"}, "return": {"respond"}, "status": {"respond", "health"}, "maxage": {"ttl"}, "canary": {"split"}, "weighted": {"split"},
 	"methods": {"method"}, "hosts": {"host"}, "paths": {"path"}, "keepalivetimeout": {"idle_timeout"},
 	"readtimeout": {"body_timeout", "response"}, "timeout": {"timeouts", "response"},
 	"iphash": {"consistent_hash"}, "hash": {"consistent_hash"}, "ringhash": {"consistent_hash"}, "chash": {"consistent_hash"},
