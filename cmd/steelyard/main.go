@@ -25,6 +25,16 @@ func commands() []command {
 		{"run", "serve by a configuration file", runHelp, runCommand},
 		{"check", "check a configuration file and list everything wrong with it", checkHelp, checkCommand},
 		{"demo", "try Steelyard: three backends and a balancer in one process", demoHelp, demoCommand},
+		{"pools", "list pools and backends of a running Steelyard", poolsHelp, poolsCommand},
+		{"top", "watch pools and backends live", topHelp, topCommand},
+		{"errors", "list the last errors that clients got", errorsHelp, errorsCommand},
+		{"explain", "say what would become of a request", explainHelp, explainCommand},
+		{"drain", "give a backend nothing new", drainHelp, drainCommand},
+		{"disable", "take a backend out at once", disableHelp, disableCommand},
+		{"enable", "undo drain and disable", enableHelp, enableCommand},
+		{"weight", "set the weight of a backend", weightHelp, weightCommand},
+		{"release", "carry out removals that the registry guard holds", releaseHelp, releaseCommand},
+		{"reload", "read the configuration file anew", reloadHelp, reloadCommand},
 		{"version", "print the version", versionHelp, versionCommand},
 	}
 }

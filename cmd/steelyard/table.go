@@ -1,0 +1,95 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// table is printed with its columns aligned.
+type table struct {
+	rows   [][]string
+	right  map[int]bool // columns of numbers
+	colour map[int]func(cell string) string
+}
+
+func (t *table) add(cells ...any) {
+	row := make([]string, len(cells))
+	for i, c := range cells {
+		row[i] = plain(fmt.Sprint(c))
+	}
+	t.rows = append(t.rows, row)
+}
+
+// lines are the rows; the first is the head. Colours are kept out of the widths.
+func (t *table) lines(colours bool) []string {
+	var widths []int
+	for _, row := range t.rows {
+		for i, cell := range row {
+			if i == len(widths) {
+				widths = append(widths, 0)
+			}
+			widths[i] = max(widths[i], utf8.RuneCountInString(cell))
+		}
+	}
+	lines := make([]string, len(t.rows))
+	for n, row := range t.rows {
+		var b strings.Builder
+		for i, cell := range row {
+			pad := strings.Repeat(" ", widths[i]-utf8.RuneCountInString(cell))
+			text := cell
+			if colour := t.colour[i]; colours && n > 0 && colour != nil {
+				text = colour(cell)
+			} else if colours && n == 0 {
+				text = "\x1b[1m" + cell + "\x1b[0m"
+			}
+			if t.right[i] {
+				b.WriteString(pad + text)
+			} else {
+				b.WriteString(text + pad)
+			}
+			b.WriteString("  ")
+		}
+		lines[n] = strings.TrimRight(b.String(), " ")
+	}
+	return lines
+}
+
+func (t *table) print(w io.Writer) {
+	for _, line := range t.lines(coloured(w)) {
+		fmt.Fprintln(w, line)
+	}
+}
+
+// coloured reports whether w is a terminal that may be sent colours.
+func coloured(w io.Writer) bool {
+	f, isFile := w.(*os.File)
+	return isFile && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb" && isTerminal(f)
+}
+
+// stateColour marks the state of a backend; the word itself says it all.
+func stateColour(state string) string {
+	code := "31" // red
+	switch word, _, _ := strings.Cut(state, " "); word {
+	case "healthy":
+		code = "32"
+	case "new", "slow_start", "checking", "draining":
+		code = "33"
+	case "disabled":
+		code = "2"
+	}
+	return "\x1b[" + code + "m" + state + "\x1b[0m"
+}
+
+// plain keeps what others wrote from steering the terminal.
+func plain(s string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) || unicode.In(r, unicode.Cf) || r == utf8.RuneError {
+			return '·'
+		}
+		return r
+	}, s)
+}
