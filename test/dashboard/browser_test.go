@@ -1,0 +1,195 @@
+package dashboard_test
+
+import (
+	"context"
+	"fmt"
+	"os/exec"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/chromedp/cdproto/log"
+	"github.com/chromedp/cdproto/runtime"
+	"github.com/chromedp/chromedp"
+)
+
+// patience bounds the wait for anything that a page is to show.
+const patience = 15 * time.Second
+
+// browser is one tab of a chromium that has nothing but a fresh profile. What
+// goes wrong in its pages is kept and fails the test at its end, unless the test
+// says that it expects it.
+type browser struct {
+	t   *testing.T
+	ctx context.Context
+
+	mu       sync.Mutex
+	problems []string
+	expected []string
+}
+
+func newBrowser(t *testing.T, width, height int64) *browser {
+	t.Helper()
+	binary, err := exec.LookPath("chromium")
+	if err != nil {
+		t.Fatal("the dashboard is tried in Debian's chromium; run: tools/need chromium")
+	}
+	ctx, cancel := chromedp.NewExecAllocator(context.Background(),
+		chromedp.ExecPath(binary), chromedp.UserDataDir(t.TempDir()),
+		chromedp.Headless, chromedp.NoSandbox, chromedp.DisableGPU, chromedp.NoFirstRun, chromedp.NoDefaultBrowserCheck,
+		chromedp.Flag("disable-background-networking", true), chromedp.Flag("disable-component-update", true),
+		chromedp.Flag("disable-sync", true), chromedp.Flag("hide-scrollbars", true), chromedp.WindowSize(int(width), int(height)),
+	)
+	t.Cleanup(cancel)
+	b := &browser{t: t}
+	b.ctx, cancel = chromedp.NewContext(ctx)
+	t.Cleanup(func() {
+		cancel() // ends this chromium and waits for it
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		for _, p := range b.problems {
+			if !b.expects(p) {
+				t.Errorf("the page had a problem: %s", p)
+			}
+		}
+	})
+	if err := chromedp.Listen(b.ctx, b.listen); err != nil {
+		t.Fatal(err)
+	}
+	b.do(chromedp.EmulateViewport(width, height))
+	return b
+}
+
+// listen keeps errors and warnings, exceptions and violations of the policy.
+func (b *browser) listen(event any) {
+	var problem string
+	switch e := event.(type) {
+	case *runtime.EventExceptionThrown:
+		problem = "exception: " + e.ExceptionDetails.Text
+		if x := e.ExceptionDetails.Exception; x != nil {
+			problem += " " + x.Description
+		}
+	case *runtime.EventConsoleAPICalled:
+		if e.Type == runtime.ConsoleAPICalledTypeError || e.Type == runtime.ConsoleAPICalledTypeWarning {
+			problem = "console: " + string(e.Args[0].Value)
+		}
+	case *log.EventEntryAdded:
+		if e.Entry.Level == log.EntryLevelError || e.Entry.Level == log.EntryLevelWarning {
+			problem = fmt.Sprintf("%s: %s %s", e.Entry.Source, e.Entry.Text, e.Entry.URL)
+		}
+	}
+	if problem != "" {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		b.problems = append(b.problems, problem)
+	}
+}
+
+// expect says that problems with this text are meant.
+func (b *browser) expect(text string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.expected = append(b.expected, text)
+}
+
+func (b *browser) expects(problem string) bool {
+	for _, e := range b.expected {
+		if strings.Contains(problem, e) {
+			return true
+		}
+	}
+	return false
+}
+
+func (b *browser) do(steps ...chromedp.Action[chromedp.Void]) {
+	b.t.Helper()
+	ctx, cancel := context.WithTimeout(b.ctx, patience)
+	defer cancel()
+	if err := chromedp.Do(ctx, steps...); err != nil {
+		b.t.Fatalf("%v; the page says:\n%s", err, b.page())
+	}
+}
+
+// page is the text of the page, for messages.
+func (b *browser) page() string {
+	ctx, cancel := context.WithTimeout(b.ctx, 3*time.Second)
+	defer cancel()
+	text, err := chromedp.Run(ctx, chromedp.Evaluate[string](`document.body.innerText.slice(0, 4000)`))
+	if err != nil {
+		return err.Error()
+	}
+	return text
+}
+
+func (b *browser) open(url string) {
+	b.t.Helper()
+	b.do(chromedp.Navigate(url))
+}
+
+// show opens another page of the dashboard.
+func (b *browser) show(hash string) {
+	b.t.Helper()
+	js[string](b, fmt.Sprintf(`location.hash = %q`, hash))
+}
+
+// js evaluates an expression.
+func js[T any](b *browser, expression string) T {
+	b.t.Helper()
+	ctx, cancel := context.WithTimeout(b.ctx, patience)
+	defer cancel()
+	v, err := chromedp.Run(ctx, chromedp.Evaluate[T](expression))
+	if err != nil {
+		b.t.Fatalf("%s: %v; the page says:\n%s", expression, err, b.page())
+	}
+	return v
+}
+
+// until waits until an expression is true.
+func (b *browser) until(what, expression string) {
+	b.t.Helper()
+	deadline := time.Now().Add(patience)
+	for !js[bool](b, "Boolean("+expression+")") {
+		if time.Now().After(deadline) {
+			b.t.Fatalf("not within %v: %s (%s); the page says:\n%s", patience, what, expression, b.page())
+		}
+		time.Sleep(30 * time.Millisecond)
+	}
+}
+
+// sees waits until the element of a selector has a text.
+func (b *browser) sees(selector, text string) {
+	b.t.Helper()
+	b.until(fmt.Sprintf("%s has %q", selector, text), fmt.Sprintf(`[...document.querySelectorAll(%q)].some((e) => e.innerText.includes(%q))`, selector, text))
+}
+
+// click clicks as the mouse does, in the middle of what is there then.
+func (b *browser) click(selector string) {
+	b.t.Helper()
+	b.until(selector+" is there", fmt.Sprintf(`document.querySelector(%q)`, selector))
+	b.do(chromedp.Click(chromedp.CSS(selector)))
+}
+
+// write replaces the text of an input.
+func (b *browser) write(selector, text string) {
+	b.t.Helper()
+	b.until(selector+" is there", fmt.Sprintf(`document.querySelector(%q)`, selector))
+	js[bool](b, fmt.Sprintf(`(document.querySelector(%q).select(), true)`, selector))
+	if text == "" {
+		b.do(chromedp.KeyEvent("\b"))
+		return
+	}
+	b.do(chromedp.SendKeys(chromedp.CSS(selector), text))
+}
+
+// picture takes the whole page.
+func (b *browser) picture() []byte {
+	b.t.Helper()
+	ctx, cancel := context.WithTimeout(b.ctx, patience)
+	defer cancel()
+	png, err := chromedp.Run(ctx, chromedp.FullScreenshot(100))
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return png
+}
