@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"os/signal"
 
 	"steelyard/config"
 	"steelyard/internal/app"
@@ -31,10 +32,12 @@ func demoCommand(args []string, out, _ io.Writer) error {
 	if err != nil {
 		return err
 	}
+	hangups := catchHangups()
+	defer signal.Stop(hangups)
 	a, err := app.Start(cfg)
 	if err != nil {
 		return err
 	}
 	fmt.Fprint(out, backends.Welcome())
-	return serve(a)
+	return serve(a, hangups)
 }

@@ -5,12 +5,8 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"log/slog"
-	"os"
 	"os/signal"
 	"runtime"
-	"syscall"
-	"time"
 
 	"steelyard/config"
 	"steelyard/internal/app"
@@ -24,6 +20,7 @@ closed with 1001; it then exits with 0. A second signal, half a second later or
 more, ends it at once, with 1.
 SIGHUP reads the file again and puts it into force without losing a request or a
 connection. If something is wrong with it, that is logged, and all goes on as before.
+SIGUSR1 opens the file of the access log anew, for those who rotate it.
 
   -c FILE   the configuration file (YAML)
 
@@ -99,6 +96,8 @@ func runCommand(args []string, out, errOut io.Writer) error {
 		return err
 	}
 	app.Version = version
+	hangups := catchHangups()
+	defer signal.Stop(hangups)
 	a, err := app.StartFile(cfg, file)
 	if err != nil {
 		return err
@@ -106,61 +105,5 @@ func runCommand(args []string, out, errOut io.Writer) error {
 	for _, l := range a.Listeners() {
 		fmt.Fprintf(out, "steelyard %s: listener %s on %s\n", version, l.Name(), l.Addr())
 	}
-	return serve(a)
+	return serve(a, hangups)
 }
-
-// serve runs until a signal or a listener's failure.
-func serve(a *app.App) error {
-	signals := make(chan os.Signal, 2)
-	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
-	defer signal.Stop(signals)
-	defer reloadOnHangup(a)()
-	var failure error
-	for running := true; running; {
-		select {
-		case s := <-signals:
-			slog.Info("stopping; a second signal ends at once", "signal", s.String())
-			running = false
-		case failure = <-a.Failed():
-			running = false
-		}
-	}
-	stopped := make(chan struct{})
-	go func() {
-		a.Stop()
-		close(stopped)
-	}()
-	for began := time.Now(); ; {
-		select {
-		case <-stopped:
-			return failure
-		case <-signals:
-			if time.Since(began) >= sameSignal {
-				return errors.New("stopped at once by a second signal")
-			}
-		}
-	}
-}
-
-// reloadOnHangup reloads at each SIGHUP until what it returns is called. Those that
-// come while one goes on are one more. What is wrong is logged by the reload.
-func reloadOnHangup(a *app.App) (stop func()) {
-	hangups := make(chan os.Signal, 1)
-	signal.Notify(hangups, syscall.SIGHUP)
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		for range hangups {
-			_ = a.Reload()
-		}
-	}()
-	return func() {
-		signal.Stop(hangups)
-		close(hangups)
-		<-ended
-	}
-}
-
-// sameSignal is how soon after the first a signal is that one once more: timeout(1)
-// and others send it to the process and then to its group.
-const sameSignal = 500 * time.Millisecond

@@ -1,0 +1,74 @@
+package main
+
+import (
+	"errors"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"steelyard/internal/app"
+)
+
+// serve runs until a signal or a listener's failure.
+func serve(a *app.App, hangups chan os.Signal) error {
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
+	defer signal.Stop(signals)
+	defer reloadOn(hangups, a)()
+	var failure error
+	for running := true; running; {
+		select {
+		case s := <-signals:
+			slog.Info("stopping; a second signal ends at once", "signal", s.String())
+			running = false
+		case failure = <-a.Failed():
+			running = false
+		}
+	}
+	stopped := make(chan struct{})
+	go func() {
+		a.Stop()
+		close(stopped)
+	}()
+	for began := time.Now(); ; {
+		select {
+		case <-stopped:
+			return failure
+		case <-signals:
+			if time.Since(began) >= sameSignal {
+				return errors.New("stopped at once by a second signal")
+			}
+		}
+	}
+}
+
+// catchHangups begins before the start, so that a SIGHUP during it does not end
+// the process.
+func catchHangups() chan os.Signal {
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, syscall.SIGHUP)
+	return hangups
+}
+
+// reloadOn reloads at each signal until what it returns is called. Those that come
+// while one goes on are one more. What is wrong is logged by the reload.
+func reloadOn(hangups chan os.Signal, a *app.App) (stop func()) {
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		for range hangups {
+			_ = a.Reload()
+		}
+	}()
+	return func() {
+		signal.Stop(hangups)
+		close(hangups)
+		<-ended
+	}
+}
+
+// sameSignal is how soon after the first a signal is that one once more: timeout(1)
+// and others send it to the process and then to its group.
+const sameSignal = 500 * time.Millisecond
