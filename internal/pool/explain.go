@@ -88,6 +88,7 @@ type contest struct {
 	owner   int       // of the key, -1 if there is none
 	serving int       // the group that new requests go to: 0 primaries, 1 backups
 	sums    [2]int64  // of the shares of each group
+	mixed   [2]bool   // the weights of the group differ
 	arcs    []float64 // on the ring of the group that serves, by place in the group; nil: it goes by weight
 }
 
@@ -97,10 +98,13 @@ func (w *writer) contest(s *Snapshot, a Asked) *contest {
 		c.owner = balancer.Owner(s.primary, a.Key)
 	}
 	serves, primaries := s.primary, false
+	var weights [2]int
 	for i := range s.members {
-		if c.takes(i) {
-			c.sums[c.group(i)] += share(&s.members[i])
-			primaries = primaries || c.group(i) == 0 && !c.atLimit(i)
+		if m, g := &s.members[i], c.group(i); c.takes(i) {
+			c.sums[g] += share(m)
+			c.mixed[g] = c.mixed[g] || weights[g] > 0 && weights[g] != m.Weight
+			weights[g] = m.Weight
+			primaries = primaries || g == 0 && !c.atLimit(i)
 		}
 	}
 	if !primaries && s.backup != nil {
@@ -299,11 +303,8 @@ func (c *contest) byKey(i int, chosen bool) string {
 func (c *contest) byLoad(i int, chosen bool) string {
 	n := c.Endpoints[i].Backend.InFlight()
 	per := ""
-	for j := range c.members {
-		if c.takes(j) && c.group(j) == c.group(i) && c.members[j].Weight != c.members[i].Weight {
-			per = fmt.Sprintf(" for its weight of %d", c.members[i].Weight)
-			break
-		}
+	if c.mixed[c.group(i)] {
+		per = fmt.Sprintf(" for its weight of %d", c.members[i].Weight)
 	}
 	how := "has the least requests in flight" + per
 	switch {

@@ -172,6 +172,10 @@ func TestExplainLeastConnections(t *testing.T) {
 		l.wantWhy(c[chosen], "healthy", "has the least requests in flight (1)")
 		l.wantWhy(c[other], "healthy", "has as few requests in flight, its turn will come (1)")
 		l.wantWhy(c["b0"], "healthy", "has more requests in flight (2)")
+		l.do(l.SetWeight("b0", 4))
+		c = l.explained(l.next(0))
+		l.wantWhy(c["b0"], "healthy", "has the least requests in flight for its weight of 4 (2)")
+		l.wantWhy(c["b1"], "healthy", "has more requests in flight for its weight of 1 (1)")
 	})
 }
 
