@@ -102,6 +102,7 @@ func runCommand(args []string, out, errOut io.Writer) error {
 	if err != nil {
 		return err
 	}
+	defer reopenOnUsr1(a)()
 	for _, l := range a.Listeners() {
 		fmt.Fprintf(out, "steelyard %s: listener %s on %s\n", version, l.Name(), l.Addr())
 	}

@@ -112,8 +112,11 @@ func (l *Log) poke() {
 func (l *Log) Write(line []byte) {
 	l.mu.Lock()
 	if len(l.buf)+len(line) > l.limit {
+		off := l.limit == 0 && !l.closed
 		l.mu.Unlock()
-		l.dropped.Add(1)
+		if !off {
+			l.dropped.Add(1)
+		}
 		return
 	}
 	poke := len(l.buf) == 0
@@ -248,7 +251,6 @@ func (l *Log) flush(batch []byte) {
 		return
 	}
 	if l.sink == nil {
-		l.dropped.Add(countLines(batch))
 		return
 	}
 	if l.torn {

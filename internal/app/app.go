@@ -15,6 +15,7 @@ import (
 	"steelyard/config"
 	"steelyard/discovery"
 	"steelyard/healthcheck"
+	"steelyard/internal/accesslog"
 	"steelyard/internal/admin"
 	"steelyard/internal/pool"
 	"steelyard/internal/proxy"
@@ -24,6 +25,7 @@ import (
 type App struct {
 	file    string // that the configuration is from; "" if it is from none
 	proxy   *proxy.Proxy
+	access  *accesslog.Log
 	checks  *healthcheck.Scheduler
 	current atomic.Pointer[inForce]
 	failed  chan error
@@ -74,7 +76,7 @@ func Start(cfg *config.Config) (*App, error) { return StartFile(cfg, "") }
 // StartFile is Start with a configuration that is from a file, which a reload
 // reads anew.
 func StartFile(cfg *config.Config, file string) (*App, error) {
-	a := &App{file: file, checks: healthcheck.NewScheduler(), failed: make(chan error, 1)}
+	a := &App{file: file, checks: healthcheck.NewScheduler(), access: accesslog.New(slog.Default()), failed: make(chan error, 1)}
 	a.life, a.die = context.WithCancel(context.Background())
 	a.last, a.finish = context.WithCancel(context.Background())
 	a.account.ok = true
@@ -196,6 +198,9 @@ func (a *App) summarise(f *inForce, took time.Duration) {
 	for cause, n := range a.proxy.Errors() {
 		slog.Info("errors made", "cause", cause, "requests", n)
 	}
+	if lines, dropped, failed := a.access.Counts(); lines+dropped+failed > 0 {
+		slog.Info("access log", "lines", lines, "dropped", dropped, "failed", failed)
+	}
 	slog.Info("stopped", "took", took.Round(time.Millisecond))
 }
 
@@ -208,6 +213,7 @@ func (a *App) release(f *inForce) {
 		p.Close()
 	}
 	a.checks.Close()
+	a.access.Close() // all requests have ended
 	if f.consul != nil {
 		f.consul.Close()
 	}

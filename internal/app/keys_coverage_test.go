@@ -16,7 +16,7 @@ import (
 // scenario in test/ that stands in shownElsewhere.
 func TestEveryKeyIsShown(t *testing.T) {
 	shown := map[string]string{}
-	for _, cases := range [][]keyCase{checkKeyCases(), outlierKeyCases(), drainKeyCases(), adminKeyCases(), consulKeyCases(), sourceKeyCases(), olderKeyCases()} {
+	for _, cases := range [][]keyCase{checkKeyCases(), outlierKeyCases(), drainKeyCases(), adminKeyCases(), consulKeyCases(), sourceKeyCases(), olderKeyCases(), accessKeyCases()} {
 		for _, c := range cases {
 			if len(c.keys) == 0 {
 				t.Errorf("case %q names no key", c.name)

@@ -14,9 +14,11 @@ import (
 func (a *App) Sample(into *metrics.Sample) {
 	into.At = time.Now()
 	into.Generation = a.GenerationSample()
-	samplePools(into, a.now().pools)
-	sampleListeners(into, a.now().listeners)
-	sampleProxy(into, a.proxy)
+	f := a.now()
+	samplePools(into, f.pools)
+	sampleListeners(into, f.listeners)
+	a.sampleAccessLog(into)
+	sampleProxy(into, a.proxy, f.generation)
 }
 
 // samplePools leaves out the pools that a reload has just closed.
@@ -40,10 +42,12 @@ func sampleListeners(into *metrics.Sample, listeners []*proxy.Listener) {
 	}
 }
 
-func sampleProxy(into *metrics.Sample, p *proxy.Proxy) {
+// sampleProxy takes the routes of g and not of the proxy, which has none before
+// the pools of a start are ready.
+func sampleProxy(into *metrics.Sample, p *proxy.Proxy, g *proxy.Generation) {
 	into.Errors, into.Retries = p.ErrorCounts(), p.RetryCounts()
 	into.Routes = into.Routes[:0]
-	for _, r := range p.Generation().Routes {
+	for _, r := range g.Routes {
 		s := metrics.RouteSample{Name: r.Name}
 		if r.Stats != nil {
 			s.Classes = r.Stats.Classes.Read()

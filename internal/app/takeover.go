@@ -12,6 +12,7 @@ import (
 
 	"steelyard/config"
 	"steelyard/discovery"
+	"steelyard/internal/accesslog"
 	"steelyard/internal/admin"
 	"steelyard/internal/pool"
 	"steelyard/internal/proxy"
@@ -30,6 +31,8 @@ type takeover struct {
 	admin     *admin.Server
 	adminLn   net.Listener
 	consul    *discovery.Consul // opened for this; nil: none was
+
+	accessSink *accesslog.Sink // opened for this; nil: there is no access log
 }
 
 // change is a pool that stays and what is to be applied to it.
@@ -61,6 +64,12 @@ func (a *App) prepare(before *inForce, cfg *config.Config) (_ *takeover, err err
 	if err := a.build(t); err != nil {
 		return nil, err
 	}
+	if t.next.generation.Errors, err = errorPages(cfg); err != nil {
+		return nil, err
+	}
+	if err := a.openAccessLog(t); err != nil {
+		return nil, err
+	}
 	if err := a.openSockets(t); err != nil {
 		return nil, err
 	}
@@ -89,6 +98,9 @@ func (t *takeover) discard() {
 	if t.consul != nil {
 		t.consul.Close()
 	}
+	if t.accessSink != nil {
+		t.accessSink.Close()
+	}
 }
 
 // apply gives the pools that stay their new options, or, on error, all of them
@@ -112,6 +124,7 @@ func (t *takeover) apply() error {
 // swap puts the next generation into force, lets the listeners serve by it, and
 // ends behind it what only the one before needed. It cannot fail.
 func (a *App) swap(t *takeover) {
+	a.useAccessLog(t)
 	a.proxy.SetGeneration(t.next.generation)
 	a.tally.adopt(t.next.generation)
 	stay := map[*proxy.Listener]bool{}

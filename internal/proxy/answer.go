@@ -29,19 +29,18 @@ func (x *exchange) answerCause(cause Cause, status int, detail string) {
 	x.settleBody()
 	id := x.requestID()
 	x.beginAnswer(status)
-	x.appendField("Content-Type", "text/plain; charset=utf-8")
+	contentType, body := x.errorBody(&trouble{status, info.name, hint, string(id)})
+	x.appendField("Content-Type", contentType)
 	x.appendField("Cache-Control", "no-store")
-	x.appendField("X-Steelyard-Cause", info.name)
+	x.appendField("Vary", "Accept")
+	if e := x.gen.Errors; e == nil || !e.HideCause {
+		x.appendField("X-Steelyard-Cause", info.name)
+	}
 	x.out = append(x.out, "X-Request-Id: "...)
 	x.out = append(append(x.out, id...), '\r', '\n')
 	if status == 503 {
 		x.appendField("Retry-After", strconv.Itoa(retryAfter))
 	}
-	body := make([]byte, 0, 160)
-	body = strconv.AppendInt(body, int64(status), 10)
-	body = append(append(append(body, ' '), statusText(status)...), '\n')
-	body = append(append(append(append(body, info.name...), ": "...), hint...), '\n')
-	body = append(append(append(body, "request id: "...), id...), '\n')
 	x.endAnswer(body)
 }
 

@@ -22,6 +22,8 @@ type Generation struct {
 	Forward ForwardOptions
 	// AccessLog is nil when there is none.
 	AccessLog *AccessLog
+	// Errors is how errors look; nil: as they do by themselves.
+	Errors *ErrorPages
 }
 
 // Generation is the one in force.
