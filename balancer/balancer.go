@@ -83,7 +83,8 @@ type Policy interface {
 }
 
 // A Picker chooses members of the membership it was built for. It is safe for
-// concurrent use.
+// concurrent use. One whose Pick leaves something behind has a peek as well, for
+// Peek.
 type Picker interface {
 	// Pick returns the index of a member that is usable (weight above 0, not
 	// Down, below its Limit, not in tried), or -1 if there is none. key is the

@@ -107,7 +107,7 @@ func (w *writer) contest(s *Snapshot, a Asked) *contest {
 			primaries = primaries || g == 0 && !c.atLimit(i)
 		}
 	}
-	if !primaries && s.backup != nil {
+	if !primaries && c.sums[1] > 0 {
 		c.serving, serves = 1, s.backup
 		if a.Keyed {
 			c.owner = balancer.Owner(s.backup, a.Key)

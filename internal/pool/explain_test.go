@@ -154,6 +154,34 @@ func TestExplainOwners(t *testing.T) {
 	})
 }
 
+// With all primaries at their limit a backup takes over, if there is one to.
+func TestExplainFullPrimaries(t *testing.T) {
+	inLab(t, 3, func(l *lab) {
+		l.o.Policy = balancer.Options{Policy: "consistent_hash", Key: balancer.Key{Source: "client_ip"}}
+		l.o.Backends[0].MaxConnections, l.o.Backends[1].MaxConnections, l.o.Backends[2].Backup = 1, 1, true
+	}, func(l *lab) {
+		owner := l.Snapshot().Endpoints[l.next(42).Chosen].Address
+		for _, address := range []string{"b0", "b1"} {
+			b := l.e(address).Backend
+			b.Acquire(0)
+			defer b.Release()
+		}
+		c := l.explained(l.next(42))
+		l.wantWhy(c["b0"], "healthy", "at its limit of 1")
+		l.wantWhy(c["b2"], "healthy", "backup, as no primary can take it: healthy, owner of the key")
+		if c["b2"].Share != 1 || c["b0"].Share != 0 {
+			t.Errorf("shares: %v", c)
+		}
+		l.do(l.Disable("b2"))
+		a := l.next(42)
+		c = l.explained(a)
+		l.wantWhy(c[owner], "healthy", "owner of the key, but at its limit of 1")
+		if a.Chosen != -1 || c["b0"].Share+c["b1"].Share < 0.999 {
+			t.Errorf("chosen %d, shares: %v", a.Chosen, c)
+		}
+	})
+}
+
 func TestExplainLeastConnections(t *testing.T) {
 	inLab(t, 3, func(l *lab) { l.o.Policy.Policy = "least_connections" }, func(l *lab) {
 		for i, n := range []int{2, 1, 1} {
