@@ -63,11 +63,11 @@ func (a *App) reloadFile() error {
 
 // refuse tells why a reload failed.
 func (a *App) refuse(err error) error {
-	a.account.refused(err)
 	for _, line := range lines(err) {
 		slog.Error("reload refused", "error", line)
 	}
 	slog.Error("the configuration in force goes on", "file", a.file, "generation", a.now().id)
+	a.account.refused(err)
 	return err
 }
 
@@ -96,11 +96,11 @@ func (a *App) replace(cfg *config.Config, undoes string) error {
 	earlier := a.trials.before(total)
 	a.swap(t)
 	a.swapAdmin(t)
-	a.account.took(changes, undoes)
 	for _, line := range changes {
 		slog.Info("changed", "what", line)
 	}
 	slog.Info("reloaded", "file", a.file, "generation", t.next.id, "changes", len(changes), "took", time.Since(began).Round(time.Millisecond))
+	a.account.took(changes, undoes)
 	a.tend(cfg)
 	if undoes == "" {
 		a.trials.begin(before.cfg, earlier, total)
