@@ -229,20 +229,25 @@ func (l *Log) change() {
 	next, off, reopen := l.next, l.off, l.reopen
 	l.next, l.off, l.reopen = nil, false, false
 	l.mu.Unlock()
-	if next == nil && !off && reopen && l.sink != nil {
-		var err error
-		if next, err = Open(l.sink.to); err != nil {
-			l.log.Error("the access log could not be reopened; lines go to the file there was", "error", err)
-			return
-		}
+	if next != nil || off {
+		l.exchange(next)
 	}
-	if next == nil && !off {
+	if !reopen || l.sink == nil {
 		return
 	}
+	again, err := Open(l.sink.to)
+	if err != nil {
+		l.log.Error("the access log could not be reopened; lines go to the file there was", "error", err)
+		return
+	}
+	l.exchange(again)
+}
+
+func (l *Log) exchange(s *Sink) {
 	if l.sink != nil {
 		l.sink.Close()
 	}
-	l.sink, l.torn = next, false
+	l.sink, l.torn = s, false
 }
 
 // flush writes lines; what cannot be written is counted.
