@@ -70,7 +70,7 @@ func Shares(p Picker) []float64 {
 		return nil
 	}
 	points := ring.points
-	shares := make([]float64, len(ring.members))
+	arcs := make([]uint64, len(ring.members)) // in parts of the whole ring, 2^64
 	heir := int32(-1)
 	// Twice round from the end, so that the heir of the last arcs is known when
 	// they are counted.
@@ -79,14 +79,16 @@ func Shares(p Picker) []float64 {
 		if m := &ring.members[at.owner]; m.Weight > 0 && !m.Down {
 			heir = at.owner
 		}
-		if j >= len(points) {
-			continue
+		if j < len(points) {
+			arcs[heir] += at.at - points[(j+len(points)-1)%len(points)].at // the first one goes over zero
 		}
-		before := points[(j+len(points)-1)%len(points)].at
-		shares[heir] += float64(at.at-before) / (1 << 63) / 2 // the first arc goes over zero
 	}
-	if len(points) == 1 {
-		shares[heir] = 1 // its arc is the whole ring, which is 0 in 64 bits
+	shares := make([]float64, len(arcs))
+	for i, arc := range arcs {
+		shares[i] = float64(arc) / (1 << 64)
+	}
+	if len(ring.live) == 1 {
+		shares[heir] = 1 // the whole ring is 0 in 64 bits
 	}
 	return shares
 }
