@@ -1,0 +1,90 @@
+package metrics_test
+
+import (
+	"fmt"
+	"net/http"
+	"os"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"steelyard/test/harness"
+)
+
+// cpu is the processor time that a process has used so far.
+func cpu(t *testing.T, p *harness.Process) time.Duration {
+	t.Helper()
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.PID()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(stat), ") ")
+	fields := strings.Fields(rest)
+	ticks := 0
+	for _, f := range fields[11:13] { // utime and stime, of which Linux counts a hundred a second
+		n, err := strconv.Atoi(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ticks += n
+	}
+	return time.Duration(ticks) * 10 * time.Millisecond
+}
+
+// share is the part of a core that a process uses, the least of some seconds: what
+// others do on the machine only makes it more.
+func share(t *testing.T, p *harness.Process) float64 {
+	t.Helper()
+	least := 1.0
+	for range 3 {
+		before, began := cpu(t, p), time.Now()
+		time.Sleep(2 * time.Second) // that is what is measured
+		least = min(least, (cpu(t, p)-before).Seconds()/time.Since(began).Seconds())
+	}
+	return least
+}
+
+// TestLiveViewCostsLittle: 100 pools of 20 backends, three who watch: history,
+// view, encoding and sending take less than 1 % of a core.
+func TestLiveViewCostsLittle(t *testing.T) {
+	var yaml strings.Builder
+	yaml.WriteString("listeners: {web: {address: LISTEN}}\nroutes: [{match: {path: /*}, pool: p0}]\npools:\n")
+	for i := range 100 {
+		fmt.Fprintf(&yaml, "  p%d: {backends: [", i)
+		for j := range 20 {
+			fmt.Fprintf(&yaml, "\"127.0.%d.%d:1\",", i, j+1)
+		}
+		yaml.WriteString("]}\n")
+	}
+	bare := share(t, harness.Start(t, yaml.String()).Process)
+	s := harness.Start(t, yaml.String()+"admin: ADMIN\n")
+	var got atomic.Int64
+	for range 3 {
+		res, err := http.Get("http://" + s.Admin + "/api/v1/stream")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer res.Body.Close()
+		go func() {
+			buf := make([]byte, 64<<10)
+			for {
+				n, err := res.Body.Read(buf)
+				if got.Add(int64(n)); err != nil {
+					return // that too little was read is seen below
+				}
+			}
+		}()
+	}
+	harness.Eventually(t, 10*time.Second, "the viewers see something", func() bool { return got.Load() > 3*100_000 })
+	before := got.Load()
+	watched := share(t, s.Process)
+	if n := got.Load() - before; n < 3*5*100_000 {
+		t.Errorf("the viewers got %d bytes in 6 s", n)
+	}
+	t.Logf("%.2f %% of a core without the admin API, %.2f %% with three viewers, who got %d MB", 100*bare, 100*watched, got.Load()>>20)
+	if watched-bare > 0.01 {
+		t.Errorf("the live view costs %.2f %% of a core", 100*(watched-bare))
+	}
+}
