@@ -92,6 +92,11 @@ var shownElsewhere = []struct {
 	{"TestMaxConnectionsIsNeverExceededAndTheQueueServesTheRest", scenario("balance/limit_test.go"), ofPool("backends[].max_connections")},
 	{"TestFullQueueAnswers503WithRetryAfter", scenario("balance/limit_test.go"), ofPool("max_connections", "queue", "queue.size", "queue.timeout")},
 	{"TestStickyByHeaderAndByClientIP", scenario("sticky/affinity_test.go"), ofPool("sticky", "sticky.header", "sticky.header.name", "sticky.client_ip")},
+	{"TestATokenIsNeeded", scenario("admin/access_test.go"), []string{"admin.token"}},
+	{"TestATokenIsExchanged", scenario("admin/access_test.go"), []string{"admin.token_file"}},
+	{"TestClientCertificates", scenario("admin/access_test.go"), prefixed("admin.tls", []string{"", ".cert", ".key", ".client_ca"})},
+	{"TestReadOnly", scenario("admin/access_test.go"), []string{"admin.read_only"}},
+	{"TestLogLevel", scenario("admin/access_test.go"), []string{"log", "log.level"}},
 }
 
 // scenario is the path of a file with scenarios.
