@@ -1,15 +1,23 @@
 package dashboard_test
 
 import (
+	"bytes"
 	"context"
 	"fmt"
+	"image"
+	"image/color"
+	"image/png"
+	"maps"
 	"os/exec"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/cdproto/log"
+	"github.com/chromedp/cdproto/page"
 	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
 )
@@ -182,14 +190,64 @@ func (b *browser) write(selector, text string) {
 	b.do(chromedp.SendKeys(chromedp.CSS(selector), text))
 }
 
-// picture takes the whole page.
-func (b *browser) picture() []byte {
+// part takes the page from its top, down to its end but not beyond most pixels.
+func (b *browser) part(width int64, most float64) []byte {
 	b.t.Helper()
 	ctx, cancel := context.WithTimeout(b.ctx, patience)
 	defer cancel()
-	png, err := chromedp.Run(ctx, chromedp.FullScreenshot(100))
+	shot, err := chromedp.Run(ctx, func(ctx context.Context, target *chromedp.Target) ([]byte, error) {
+		height, err := chromedp.Evaluate[float64]("document.documentElement.scrollHeight")(ctx, target)
+		if err != nil {
+			return nil, err
+		}
+		got, err := cdp.Call(ctx, target, page.CaptureScreenshot, page.CaptureScreenshotParams{
+			Format: page.CaptureScreenshotFormatPng, CaptureBeyondViewport: new(true),
+			Clip: &page.Viewport{Width: float64(width), Height: min(height, most), Scale: 1},
+		})
+		return got.Data, err
+	})
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	return png
+	picture, err := png.Decode(bytes.NewReader(shot))
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	var small bytes.Buffer
+	if err := (&png.Encoder{CompressionLevel: png.BestCompression}).Encode(&small, flat(picture)); err != nil {
+		b.t.Fatal(err)
+	}
+	return small.Bytes()
+}
+
+// flat reduces a picture to its 256 most frequent colours; what is left over is
+// the edges of letters, which take the nearest.
+func flat(picture image.Image) image.Image {
+	bounds := picture.Bounds()
+	count := map[color.RGBA]int{}
+	at := func(x, y int) color.RGBA { return color.RGBAModel.Convert(picture.At(x, y)).(color.RGBA) }
+	for y := bounds.Min.Y; y < bounds.Max.Y; y++ {
+		for x := bounds.Min.X; x < bounds.Max.X; x++ {
+			count[at(x, y)]++
+		}
+	}
+	often := slices.SortedFunc(maps.Keys(count), func(a, b color.RGBA) int { return count[b] - count[a] })
+	var few color.Palette
+	for _, c := range often[:min(256, len(often))] {
+		few = append(few, c)
+	}
+	index := map[color.RGBA]uint8{}
+	out := image.NewPaletted(bounds, few)
+	for y := bounds.Min.Y; y < bounds.Max.Y; y++ {
+		for x := bounds.Min.X; x < bounds.Max.X; x++ {
+			c := at(x, y)
+			i, known := index[c]
+			if !known {
+				i = uint8(few.Index(c))
+				index[c] = i
+			}
+			out.SetColorIndex(x, y, i)
+		}
+	}
+	return out
 }

@@ -75,7 +75,7 @@ export function chart({ title, unit, format, empty }) {
     h('div', { class: 'frame' }, svg, axis, h('p', { class: 'nothing', hidden: true }, empty ?? 'Nothing was measured yet.')),
     legend, h('span', { class: 'hidden', id: `${id}k` }, 'Arrow keys read the values.'));
   const nothing = el.querySelector('.nothing');
-  let shown = { times: [], series: [], stacked: false }, at = null;
+  let shown = { times: [], series: [], stacked: false }, at = null, when = null;
 
   const width = () => W - LEFT - RIGHT;
   const place = (i) => LEFT + (shown.times.length < 2 ? width() : (i * width()) / (shown.times.length - 1));
@@ -83,6 +83,7 @@ export function chart({ title, unit, format, empty }) {
   function point(i) {
     at = i;
     const has = i !== null && shown.times[i] !== undefined;
+    when = has ? shown.times[i] : null;
     attr(cursor, 'visibility', has ? 'visible' : 'hidden');
     if (!has) {
       at = null;
@@ -138,13 +139,16 @@ export function chart({ title, unit, format, empty }) {
 
     list(grid, [0, 0.5, 1], (f) => f, (f) => ({ el: s('line', { x1: LEFT, x2: W - RIGHT, y1: y(f * top), y2: y(f * top) }) }));
     scale(axis, top, times, format);
-    list(lines, series.map((one, k) => ({ ...one, k })), (one) => `${one.name}/${stacked}`, () => {
+    const drawn = series.map((one, k) => ({
+      name: one.name, class: `${stacked ? 'area' : 'line'} tone${one.tone ?? k % 8}`, d: stacked ? area(...layers[k], x, y) : line(rows[k], x, y),
+    }));
+    list(lines, drawn, (one) => `${one.name}/${stacked}`, () => {
       const path = s('path', { 'vector-effect': 'non-scaling-stroke' });
       return {
         el: path,
         update(one) {
-          attr(path, 'class', `${stacked ? 'area' : 'line'} tone${one.tone ?? one.k % 8}`);
-          attr(path, 'd', stacked ? area(...layers[one.k], x, y) : line(rows[one.k], x, y));
+          attr(path, 'class', one.class);
+          attr(path, 'd', one.d);
         },
       };
     });
@@ -161,7 +165,8 @@ export function chart({ title, unit, format, empty }) {
         },
       };
     });
-    if (at !== null) point(Math.min(at, times.length - 1));
+    // The cursor stays at its second while the chart moves on.
+    if (at !== null) point(Math.max(0, times.indexOf(when)));
   }
   return { el, draw };
 }

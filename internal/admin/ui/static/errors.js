@@ -5,6 +5,7 @@ import { ms, time, short, plural, count } from './format.js';
 import { get } from './api.js';
 
 const REFRESH = 2000; // ms
+const FIRST = 6; // errors of a group, before all are asked for
 
 const causeOf = (r) => r.cause || `backend answered ${r.status}`;
 
@@ -43,7 +44,16 @@ function groupPart(first) {
   const details = h('details', { class: 'group', 'data-cause': first.cause, toggle: () => fill() },
     h('summary', {}, times, h('span', { class: 'what' }, h('strong', {}, first.cause), ' ', where.length ? where : h('span', { class: 'soft' }, 'before a backend was chosen')), last), hint, rows);
   let now = first;
-  const fill = () => { if (details.open) once(rows, now.records.map((r) => [r.at, r.request_id]), () => now.records.slice(0, 50).map(entry)); };
+  let most = FIRST;
+  const rest = h('button', { type: 'button', class: 'rest', click: () => { most = 200; fill(); } });
+  details.append(rest);
+  const fill = () => {
+    if (!details.open) return;
+    const shown = now.records.slice(0, most);
+    once(rows, shown.map((r) => [r.at, r.request_id]), () => shown.map(entry));
+    text(rest, `Show all ${now.records.length}`);
+    rest.hidden = now.records.length <= most;
+  };
   return {
     el: details,
     update(g) {

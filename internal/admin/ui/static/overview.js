@@ -86,7 +86,8 @@ function configuration() {
   return {
     el,
     update({ generation: g }) {
-      text(facts, `Generation ${g.id}${g.since ? `, in force for ${since(g.since)}` : ''}${g.file ? `, from ${g.file}` : ''}. ${plural(g.reloads, 'reload')}, ${g.failed} refused.`);
+      text(facts, `Generation ${g.id}${g.since ? `, in force for ${since(g.since)}` : ''}${g.file ? `, from ${g.file.split('/').at(-1)}` : ''}. ${plural(g.reloads, 'reload')}, ${g.failed} refused.`);
+      attr(facts, 'title', g.file);
       once(changes, g.changes, (all) => (all.length ? all.map((c) => h('li', {}, c)) : h('li', { class: 'soft' }, g.reloads ? 'The last reload changed nothing.' : 'Nothing was reloaded since the start.')));
     },
   };

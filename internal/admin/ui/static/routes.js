@@ -38,7 +38,7 @@ function answer(a) {
       verdict('Route', a.route, a.route_line ? ` (line ${a.route_line})` : ''), verdict('Does', a.action), verdict('Status', a.status), verdict('Pool', a.pool && h('a', { href: `#/pool/${encodeURIComponent(a.pool)}` }, a.pool)),
       verdict('Split', a.split), verdict('Policy', a.policy), verdict('Key', a.key), verdict('Affinity', a.affinity), verdict('Sends', a.sends && h('code', {}, a.sends))),
     a.candidates?.length ? h('div', { class: 'scroll', tabindex: 0, role: 'region', 'aria-label': 'Candidates' }, h('table', { class: 'candidates' },
-      h('thead', {}, h('tr', {}, ['Backend', 'State', 'Share', 'Why'].map((c) => h('th', { scope: 'col' }, c)))),
+      h('thead', {}, h('tr', {}, ['Backend', 'State', 'Share', 'Why'].map((c) => h('th', { scope: 'col', class: c === 'Share' ? 'number' : '' }, c)))),
       h('tbody', {}, a.candidates.map((c) => h('tr', { class: c.chosen ? 'chosen' : '', 'data-candidate': c.address },
         h('td', { 'data-label': 'Backend' }, h('code', {}, c.address), c.chosen ? h('span', { class: 'tag' }, 'chosen') : ''),
         h('td', { 'data-label': 'State' }, h('span', { class: `state ${kindOf(c.state)}` }, h('i', { class: `shape ${kindOf(c.state)}`, 'aria-hidden': 'true' }), wordOf(c.state))),
