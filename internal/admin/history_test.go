@@ -292,6 +292,22 @@ func TestHistory(t *testing.T) {
 	})
 }
 
+// TestCountersBeginAnew: a backend that goes and comes back between two samples
+// counts from 0, which is no negative rate.
+func TestCountersBeginAnew(t *testing.T) {
+	f := newFakeProcess(1, 1)
+	f.serve(0, 0, 100, 500, time.Second)
+	inHistory(t, f, func(h *History) {
+		f.Pools[0].Backends[0].Requests, f.Pools[0].Backends[0].Classes = 0, [6]int64{}
+		*f.firstByte[0][0] = metrics.Histogram{}
+		f.serve(0, 0, 4, 200, 10*time.Millisecond)
+		f.pass(time.Second)
+		if b := h.Now().Pools[0].Backends[0]; b.Rate != 4 || b.ErrorShare != 0 || b.FirstByte < 8 || b.FirstByte > 12 {
+			t.Errorf("%+v", b)
+		}
+	})
+}
+
 // TestHistoryGap: seconds without a sample are not known, and what lies a whole
 // ring back does not shine through.
 func TestHistoryGap(t *testing.T) {

@@ -11,8 +11,11 @@ import (
 	"testing"
 	"time"
 
+	"steelyard/balancer"
 	"steelyard/config"
 	"steelyard/internal/metrics"
+	"steelyard/internal/pool"
+	"steelyard/internal/transport"
 )
 
 // TestSample: what was asked is counted at its place, and the next sample in the
@@ -66,6 +69,26 @@ pools:
 	if s.At.IsZero() || s.Generation.ID != 1 || !s.Generation.LastReloadOK || s.Generation.Since.IsZero() {
 		t.Errorf("at %v, generation %+v", s.At, s.Generation)
 	}
+}
+
+// TestSampleLeavesOutClosedPools: a reload may close one at any moment.
+func TestSampleLeavesOutClosedPools(t *testing.T) {
+	var pools []*pool.Pool
+	for _, name := range []string{"a", "b", "c"} {
+		p, err := pool.New(name, pool.Options{Policy: balancer.Options{Policy: "round_robin"}, Transport: transport.DefaultOptions()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		pools = append(pools, p)
+	}
+	pools[1].Close()
+	var s metrics.Sample
+	samplePools(&s, pools)
+	if len(s.Pools) != 2 || s.Pools[0].Name != "a" || s.Pools[1].Name != "c" {
+		t.Errorf("%+v", s.Pools)
+	}
+	pools[0].Close()
+	pools[2].Close()
 }
 
 // crowd is a configuration of many pools of many backends, none of which is

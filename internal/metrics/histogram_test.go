@@ -62,6 +62,20 @@ func TestQuantiles(t *testing.T) {
 	}
 }
 
+// TestSinceBeginsAnew: where a count went back, all that there is counts.
+func TestSinceBeginsAnew(t *testing.T) {
+	var old, young Histogram
+	var before, after Distribution
+	old.Observe(time.Second)
+	young.Observe(time.Millisecond)
+	young.Observe(time.Millisecond)
+	old.Read(&before)
+	young.Read(&after)
+	if d := after.Since(&before); d != after {
+		t.Errorf("%d observations, quantile %v", d.Count, d.Quantile(0.5))
+	}
+}
+
 // TestClasses: by the first digit; what has none is kept apart.
 func TestClasses(t *testing.T) {
 	var c Classes
