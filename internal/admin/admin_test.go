@@ -190,8 +190,7 @@ func TestReadyzWaits(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer silent.Close()
-	c := s.control.(*fakeControl)
-	c.pools = append(c.pools, silent)
+	s.control.(*fakeControl).add(silent)
 	if status, text := call(t, "GET", "http://"+address+"/readyz", "", nil); status != 503 || !strings.Contains(text, "shop waits") {
 		t.Errorf("%d %s", status, text)
 	}

@@ -3,6 +3,7 @@ package admin
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -23,9 +24,8 @@ func (silentSource) Run(ctx context.Context, _ discovery.Sink) { <-ctx.Done() }
 
 // fakeControl is a process with pools, and something of everything else.
 type fakeControl struct {
-	pools []*pool.Pool
-
 	mu     sync.Mutex
+	pools  []*pool.Pool
 	broken error // that a reload finds
 	level  string
 }
@@ -33,12 +33,24 @@ type fakeControl struct {
 func (c *fakeControl) Sample(into *metrics.Sample) {
 	into.At = time.Now()
 	into.Pools = into.Pools[:0]
-	for _, p := range c.pools {
+	for _, p := range c.Pools() {
 		into.Pools = append(into.Pools, metrics.PoolSample{Name: p.Name()})
 	}
 }
 
-func (c *fakeControl) Pools() []*pool.Pool       { return c.pools }
+func (c *fakeControl) Pools() []*pool.Pool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Clone(c.pools)
+}
+
+// add is a reload that brings another pool.
+func (c *fakeControl) add(p *pool.Pool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.pools = append(c.pools, p)
+}
+
 func (c *fakeControl) Consul() *discovery.Consul { return nil }
 
 func (c *fakeControl) Routes() []RouteView {

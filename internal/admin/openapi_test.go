@@ -6,11 +6,14 @@ import (
 	"maps"
 	"net/http"
 	"net/http/httptest"
+	"reflect"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"steelyard/internal/explain"
 )
 
 // document is what the tests read of openapi.json.
@@ -246,5 +249,41 @@ func TestReferencesOfOpenAPI(t *testing.T) {
 	showOpenAPI(w, httptest.NewRequest(http.MethodGet, "/", nil))
 	if w.Code != 200 || w.Body.Len() != len(openAPI) || w.Header().Get("Content-Type") != "application/json" {
 		t.Errorf("%d %v", w.Code, w.Header())
+	}
+}
+
+// TestSchemasHaveTheFieldsOfTheViews compares schemas with the Go types they
+// describe, both ways: what may be left out and what is always there.
+func TestSchemasHaveTheFieldsOfTheViews(t *testing.T) {
+	d := readDocument(t)
+	for name, view := range map[string]any{
+		"Pool": poolView{}, "Counters": counters{}, "Backend": backendView{}, "Check": checkView{}, "CheckResult": resultView{},
+		"Source": sourceView{}, "Consul": consulView{}, "Route": routeJSON{}, "ErrorRecord": errorJSON{}, "Attempt": attemptJSON{},
+		"Generation": generationJSON{}, "Order": order{}, "Question": explain.Question{}, "Answer": explain.Answer{},
+		"RouteStep": explain.RouteStep{}, "Candidate": explain.Candidate{}, "Series": Series{}, "Live": Live{},
+		"LiveTotal": LiveTotal{}, "LivePool": LivePool{}, "LiveBackend": LiveBackend{},
+	} {
+		schema := d.Components.Schemas[name]
+		properties, _ := schema["properties"].(map[string]any)
+		required, _ := schema["required"].([]any)
+		fields := map[string]bool{}
+		for i := range reflect.TypeOf(view).NumField() {
+			tag, options, _ := strings.Cut(reflect.TypeOf(view).Field(i).Tag.Get("json"), ",")
+			if tag == "" {
+				continue
+			}
+			fields[tag] = true
+			if properties[tag] == nil {
+				t.Errorf("%s has no %s", name, tag)
+			}
+			if always := options == "" && name != "Question"; always != slices.Contains(required, any(tag)) {
+				t.Errorf("%s.%s is always there: %v, which is not what required says", name, tag, always)
+			}
+		}
+		for property := range properties {
+			if !fields[property] {
+				t.Errorf("there is no %s in %s", property, name)
+			}
+		}
 	}
 }

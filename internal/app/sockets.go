@@ -74,7 +74,7 @@ func (a *App) openAdmin(t *takeover) (err error) {
 	} else if t.adminLn, err = a.listen(c.Address); err != nil {
 		return explainListen("admin", c.Address, err)
 	}
-	t.admin, err = a.newAdmin(c, a.admin, t.next.pools, t.next.consul)
+	t.admin, err = a.newAdmin(c, a.admin)
 	return err
 }
 
