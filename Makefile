@@ -66,6 +66,12 @@ clean: ## Remove what was built and installed
 	rm -rf bin dist $(addsuffix /node_modules,$(NODE_DIRS))
 	go clean -testcache
 
+.PHONY: screenshots
+screenshots: need node-deps consul build ## Take the pictures of the dashboard in docs/img anew (minutes)
+	mkdir -p docs/img
+	SCREENSHOTS=$(CURDIR)/docs/img SCREENSHOTS_AFTER=150s STEELYARD_BIN=$(CURDIR)/bin/steelyard \
+	go test -count=1 -timeout 8m -run TestScreenshots ./test/dashboard
+
 .PHONY: consul
 consul: ## Build a Consul agent for the tests, once for a machine (minutes)
 	@tools/consul/build >/dev/null
@@ -74,7 +80,7 @@ consul: ## Build a Consul agent for the tests, once for a machine (minutes)
 
 .PHONY: need
 need:
-	@tools/need gcc node npm prometheus promtool
+	@tools/need gcc node npm chromium prometheus promtool
 
 .PHONY: node-deps
 node-deps: need

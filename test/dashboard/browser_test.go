@@ -47,7 +47,7 @@ func newBrowser(t *testing.T, width, height int64) *browser {
 		chromedp.ExecPath(binary), chromedp.UserDataDir(t.TempDir()),
 		chromedp.Headless, chromedp.NoSandbox, chromedp.DisableGPU, chromedp.NoFirstRun, chromedp.NoDefaultBrowserCheck,
 		chromedp.Flag("disable-background-networking", true), chromedp.Flag("disable-component-update", true),
-		chromedp.Flag("disable-sync", true), chromedp.Flag("hide-scrollbars", true), chromedp.WindowSize(int(width), int(height)),
+		chromedp.Flag("disable-sync", true), chromedp.Flag("hide-scrollbars", true), chromedp.Flag("disable-lcd-text", true), chromedp.WindowSize(int(width), int(height)),
 	)
 	t.Cleanup(cancel)
 	b := &browser{t: t}
@@ -220,8 +220,10 @@ func (b *browser) part(width int64, most float64) []byte {
 	return small.Bytes()
 }
 
-// flat reduces a picture to its 256 most frequent colours; what is left over is
-// the edges of letters, which take the nearest.
+// flat reduces a picture to 256 colours, so that it is small: first those far from
+// each other, the most frequent first, so that no rare one is lost, then the most
+// frequent of the others. What is left over, the edges of letters, takes the
+// nearest.
 func flat(picture image.Image) image.Image {
 	bounds := picture.Bounds()
 	count := map[color.RGBA]int{}
@@ -233,21 +235,28 @@ func flat(picture image.Image) image.Image {
 	}
 	often := slices.SortedFunc(maps.Keys(count), func(a, b color.RGBA) int { return count[b] - count[a] })
 	var few color.Palette
-	for _, c := range often[:min(256, len(often))] {
-		few = append(few, c)
+	for _, apart := range []int{24, 4} {
+		for _, c := range often {
+			if len(few) < 256 && (len(few) == 0 || distance(c, few[few.Index(c)].(color.RGBA)) >= apart*apart) {
+				few = append(few, c)
+			}
+		}
 	}
 	index := map[color.RGBA]uint8{}
+	for c := range count {
+		index[c] = uint8(few.Index(c))
+	}
 	out := image.NewPaletted(bounds, few)
 	for y := bounds.Min.Y; y < bounds.Max.Y; y++ {
 		for x := bounds.Min.X; x < bounds.Max.X; x++ {
-			c := at(x, y)
-			i, known := index[c]
-			if !known {
-				i = uint8(few.Index(c))
-				index[c] = i
-			}
-			out.SetColorIndex(x, y, i)
+			out.SetColorIndex(x, y, index[at(x, y)])
 		}
 	}
 	return out
+}
+
+// distance is the square of how far two colours are apart.
+func distance(a, b color.RGBA) int {
+	r, g, bl := int(a.R)-int(b.R), int(a.G)-int(b.G), int(a.B)-int(b.B)
+	return r*r + g*g + bl*bl
 }

@@ -97,7 +97,11 @@ func TestScreenshots(t *testing.T) {
 			js[bool](b, "(document.activeElement.blur(), scrollTo(0, 0), true)")
 			b.do(chromedp.Sleep(1500 * time.Millisecond)) // two more seconds of the stream
 			name := filepath.Join(folder, shot.name+view.suffix+".png")
-			if err := os.WriteFile(name, b.part(view.width, 2200), 0o644); err != nil {
+			picture := b.part(view.width, 2200)
+			if len(picture) > 200<<10 {
+				t.Errorf("%s has %d bytes; it is to be below 200 KiB", name, len(picture))
+			}
+			if err := os.WriteFile(name, picture, 0o644); err != nil {
 				t.Fatal(err)
 			}
 		}
