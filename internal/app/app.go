@@ -89,7 +89,8 @@ func StartFile(cfg *config.Config, file string) (*App, error) {
 		return nil, err
 	}
 	a.proxy = proxy.New(t.next.generation)
-	a.current.Store(t.next)
+	f := *t.next // as long as it has no listeners
+	a.current.Store(&f)
 	a.swapAdmin(t)
 	awaitPools(a.life, t.fresh)
 	a.swap(t)
