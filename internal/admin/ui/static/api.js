@@ -36,7 +36,14 @@ async function refusal(res) {
   }
 }
 
+/** forget drops a token that was refused, so that it is not sent again and again
+ *  and taken for guessing; a newer one stays. */
+function forget(used) {
+  if (used === token) setToken('');
+}
+
 async function ask(path, options) {
+  const used = token;
   let res;
   try {
     res = await fetch(path, { cache: 'no-store', ...options, headers: { ...headers(), ...options?.headers } });
@@ -45,7 +52,7 @@ async function ask(path, options) {
   }
   if (!res.ok) {
     const error = await refusal(res);
-    if (res.status === 401) document.dispatchEvent(new CustomEvent('steelyard-login', { detail: error.message }));
+    if (res.status === 401) forget(used);
     throw error;
   }
   return res.json();
@@ -94,11 +101,13 @@ export async function follow(path, on) {
       clearTimeout(timer);
       timer = setTimeout(() => abort.abort(), SILENCE);
     };
+    const used = token;
     try {
       beat();
       const res = await fetch(path, { headers: { ...headers(), Accept: 'text/event-stream' }, cache: 'no-store', signal: abort.signal });
       if (res.status === 401) {
         clearTimeout(timer);
+        forget(used);
         await on.login((await refusal(res)).message);
         continue;
       }

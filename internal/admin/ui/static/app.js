@@ -65,7 +65,6 @@ addEventListener('hashchange', () => {
   show();
   main.focus({ preventScroll: true });
 });
-document.addEventListener('steelyard-login', () => { /* the stream meets the same answer and asks */ });
 themes();
 show();
 
