@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -13,24 +14,27 @@ import (
 	"steelyard/test/harness"
 )
 
-// cpu is the processor time that a process has used so far.
-func cpu(t *testing.T, p *harness.Process) time.Duration {
+// cpu is the processor time that the threads of a process have used so far. Go
+// ends none of them.
+func cpu(t *testing.T, p *harness.Process) (used time.Duration) {
 	t.Helper()
-	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.PID()))
-	if err != nil {
-		t.Fatal(err)
+	threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/schedstat", p.PID()))
+	if err != nil || len(threads) == 0 {
+		t.Fatalf("threads %v, %v", threads, err)
 	}
-	_, rest, _ := strings.Cut(string(stat), ") ")
-	fields := strings.Fields(rest)
-	ticks := 0
-	for _, f := range fields[11:13] { // utime and stime, of which Linux counts a hundred a second
-		n, err := strconv.Atoi(f)
+	for _, file := range threads {
+		text, err := os.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)
 		}
-		ticks += n
+		first, _, _ := strings.Cut(string(text), " ")
+		n, err := strconv.ParseInt(first, 10, 64)
+		if err != nil {
+			t.Fatal(err)
+		}
+		used += time.Duration(n) // nanoseconds
 	}
-	return time.Duration(ticks) * 10 * time.Millisecond
+	return used
 }
 
 // share is the part of a core that a process uses, the least of some seconds: what

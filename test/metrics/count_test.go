@@ -4,8 +4,11 @@ package metrics_test
 
 import (
 	"bufio"
+	"bytes"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -39,7 +42,7 @@ func read(t testing.TB, s *harness.Steelyard) (series map[string]float64, text s
 // every counter agrees with what was answered.
 func TestCountsAreWhatClientsSaw(t *testing.T) {
 	apps := harness.Apps(t, "a", "b")
-	dead := harness.FreeAddress(t)
+	dead, log := harness.FreeAddress(t), filepath.Join(t.TempDir(), "access.log")
 	s := harness.Start(t, fmt.Sprintf(`
 listeners: {web: {address: "LISTEN"}}
 routes:
@@ -50,8 +53,9 @@ routes:
 pools:
   web: {backends: [%[1]s, %[2]s], outlier: off}
   dead: {backends: [%[3]s], retry: off}
+access_log: {to: %[4]q}
 admin: ADMIN
-`, apps[0].Address, apps[1].Address, dead))
+`, apps[0].Address, apps[1].Address, dead, log))
 	for _, app := range apps {
 		app.Set(t, "code", 503)
 		app.Set(t, "share", 0.25)
@@ -102,6 +106,8 @@ admin: ADMIN
 		`steelyard_errors_total{cause="no_route"}`:                           100,
 		`steelyard_errors_total{cause="connect_refused"}`:                    causes["connect_refused"],
 		`steelyard_errors_total{cause="no_backend"}`:                         causes["no_backend"],
+		`steelyard_access_log_lines_total{result="written"}`:                 1000,
+		`steelyard_access_log_lines_total{result="dropped"}`:                 0,
 		`steelyard_errors_total{cause="internal"}`:                           0,
 		`steelyard_pool_requests_total{pool="web"}`:                          web,
 		`steelyard_pool_attempts_total{pool="web"}`:                          web,
@@ -162,6 +168,9 @@ admin: ADMIN
 		if n := both(format); n != want {
 			t.Errorf("%s: %v of both, want %v", format, n, want)
 		}
+	}
+	if text, err := os.ReadFile(log); err != nil || bytes.Count(text, []byte("\n")) != 1000 {
+		t.Errorf("the access log has %d lines, %v", bytes.Count(text, []byte("\n")), err)
 	}
 	if causes["connect_refused"]+causes["no_backend"] != 100 {
 		t.Errorf("causes %v", causes)
