@@ -156,3 +156,21 @@ func TestRetryCounts(t *testing.T) {
 		t.Errorf("%v, want %s", got, want)
 	}
 }
+
+// BenchmarkCounters is what a request pays for being counted: in its route, its
+// pool and its backend, with all durations.
+func BenchmarkCounters(b *testing.B) {
+	f := newFixture(b, []string{cannedBackend(b, smallResponse)}, func(f *fixture, _ *pool.Options, _ *Generation, _ *Limits) {
+		f.route.Stats = new(RouteStats)
+	})
+	c := &clientConn{listener: f.listener, at: 2 * time.Millisecond, started: time.Millisecond}
+	x := acquireExchange(c)
+	defer x.release()
+	x.route, x.target, x.snap, x.index, x.status = f.route, f.target, f.pool.Snapshot(), 0, 200
+	b.ReportAllocs()
+	for b.Loop() {
+		x.endpoint().ObserveFirstByte(time.Millisecond)
+		f.pool.Answered(x.endpoint(), 200)
+		x.settleSafely()
+	}
+}
