@@ -2,6 +2,7 @@ package app
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -229,7 +230,7 @@ func TestAdminMovesAndStays(t *testing.T) {
 	}
 	alive := func(network, address string) error {
 		c := http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{DisableKeepAlives: true,
-			Dial: func(string, string) (net.Conn, error) { return net.Dial(network, address) }}}
+			DialContext: func(context.Context, string, string) (net.Conn, error) { return net.Dial(network, address) }}}
 		res, err := c.Get("http://localhost/livez")
 		for range 3 { // net/http drops whom it has accepted in the moment in which it stops
 			if err == nil {
