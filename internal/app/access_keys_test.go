@@ -81,7 +81,7 @@ func pageCases() []keyCase {
 		return res.Header.Get("X-Steelyard-Cause")
 	}
 	const own = "502 " // and its reason
-	text := own + http.StatusText(502)
+	text := own + http.StatusText(http.StatusBadGateway)
 	return []keyCase{
 		{name: "errors.pages", keys: []string{"errors", "errors.pages"}, world: world, pool: `backends: ["${A}"]`, top: "errors: {pages: {KEY}}",
 			with: `5xx: "${DIR}/mine.txt"`, without: `404: "${DIR}/mine.txt"`, look: body, want: "mine 502 connect_refused", other: text},
