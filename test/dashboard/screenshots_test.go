@@ -192,7 +192,7 @@ func visitors(t *testing.T, url string) {
 	var wg sync.WaitGroup
 	client := harness.Client(t)
 	wg.Go(func() {
-		for i := 0; ; i++ {
+		for {
 			wave := 8 + 5*time.Duration(rand.IntN(4))
 			select {
 			case <-done:
@@ -201,13 +201,13 @@ func visitors(t *testing.T, url string) {
 			}
 			host, path := "shop.example.com", "/"
 			switch {
-			case i%3 == 1:
+			case rand.IntN(3) == 0:
 				host, path = "api.example.com", "/v1/orders"
-			case i%7 == 2:
+			case rand.IntN(6) == 0:
 				host, path = "example.com", "/search?q=scales"
-			case i%90 == 5:
+			case rand.IntN(60) == 0:
 				host, path = "example.com", "/reports/weekly"
-			case i%150 == 6:
+			case rand.IntN(120) == 0:
 				host, path = "example.com", "/nowhere"
 			}
 			_, _, _ = harness.Do(client, http.MethodGet, url+path, "", "Host: "+host) // Some fail, to be seen.

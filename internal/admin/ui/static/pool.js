@@ -13,7 +13,8 @@ const REFRESH = 2000; // ms between two looks at checks, sources and meta
 function head(name) {
   const facts = h('p', { class: 'soft' }), jump = h('select', { 'aria-label': 'Another pool', change: () => { location.hash = `#/pool/${encodeURIComponent(jump.value)}`; } });
   const el = h('header', { class: 'pool-head' },
-    h('div', {}, h('p', { class: 'crumb small' }, h('a', { href: '#/' }, 'Overview'), ' / Pool'), h('h1', {}, name), facts), jump);
+    h('div', {}, h('p', { class: 'crumb small' }, h('a', { href: '#/' }, 'Overview'), ' / Pool'), h('h1', {}, name), facts),
+    h('div', { class: 'actions' }, h('a', { class: 'go', href: `#/errors/${encodeURIComponent(name)}` }, 'Errors of this pool'), jump));
   return {
     el,
     update(p, names) {
