@@ -58,13 +58,19 @@ func (l *load) keep(t *testing.T, url string, fresh bool) {
 }
 
 // visit asks at an address where a listener comes and goes: it may refuse, but
-// whom it accepts gets an answer.
-func (l *load) visit(t *testing.T, address string, met *atomic.Int64) {
+// whom it accepts gets an answer. late counts those whom only the kernel accepted,
+// between the last look at who waits and the close of the socket; it resets them
+// before a byte, and no server can do anything about it.
+func (l *load) visit(t *testing.T, address string, met, late *atomic.Int64) {
 	l.wg.Go(func() {
 		for !l.stop.Load() {
 			c, err := harness.Connect(address)
 			if errors.Is(err, syscall.ECONNREFUSED) {
 				time.Sleep(5 * time.Millisecond)
+				continue
+			}
+			if errors.Is(err, syscall.ECONNRESET) {
+				late.Add(1)
 				continue
 			}
 			if err != nil {
@@ -78,6 +84,10 @@ func (l *load) visit(t *testing.T, address string, met *atomic.Int64) {
 				}
 			}
 			c.Close()
+			if errors.Is(err, syscall.ECONNRESET) {
+				late.Add(1)
+				continue
+			}
 			if err != nil {
 				t.Errorf("accepted by %s and then: %v", address, err)
 				return
@@ -161,12 +171,12 @@ func TestTwoHundredReloadsUnderLoad(t *testing.T) {
 	atRest := fds(t, s)
 
 	var l load
-	var visited atomic.Int64
+	var visited, late atomic.Int64
 	for i := range 8 {
 		l.keep(t, s.URL+[]string{"/", "/extra/x", "/slow?ms=20", "/stream?count=5&ms=5"}[i%4], i >= 6)
 	}
-	l.visit(t, side, &visited)
-	l.visit(t, moved, &visited)
+	l.visit(t, side, &visited, &late)
+	l.visit(t, moved, &visited, &late)
 	time.Sleep(time.Second) // warm
 	l.mu.Lock()
 	l.calm = nil
@@ -194,8 +204,8 @@ func TestTwoHundredReloadsUnderLoad(t *testing.T) {
 	if rough > 2*calm && rough > calm+20*time.Millisecond {
 		t.Errorf("p99 %v during the reloads, %v before", rough, calm)
 	}
-	if visited.Load() == 0 {
-		t.Error("nobody met the listeners that come and go")
+	if n := late.Load(); visited.Load() == 0 || n > 2+visited.Load()/500 {
+		t.Errorf("%d met the listeners that come and go, and %d came too late", visited.Load(), n)
 	}
 	open := 0
 	defer func() { t.Logf("%d files open before, %d after", atRest, open) }()
