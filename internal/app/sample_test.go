@@ -42,13 +42,13 @@ pools:
 		get(t, "http://"+address+path)
 	}
 	var s metrics.Sample
-	counted := func() bool {
+	counted := func() bool { // a client may have its response a moment before
 		a.Sample(&s)
-		return s.Pools[0].Classes == [6]int64{0, 0, 2}
+		return s.Pools[0].Classes == [6]int64{0, 0, 2} && s.Routes[1].Classes == [6]int64{0, 0, 1}
 	}
 	for end := time.Now().Add(5 * time.Second); !counted(); time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
-			t.Fatalf("pool %+v", s.Pools[0])
+			t.Fatalf("pool %+v, routes %+v", s.Pools[0].Classes, s.Routes)
 		}
 	}
 	a.Sample(&s)
