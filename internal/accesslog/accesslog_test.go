@@ -123,7 +123,11 @@ func TestRotationLosesNothing(t *testing.T) {
 		waitFor(t, "there is a new file", func() bool { _, err := os.Stat(path); return err == nil })
 	}
 	wg.Wait()
+	l.Write([]byte("last\n"))
 	l.Close()
+	if b, err := os.ReadFile(path); err != nil || !strings.HasSuffix(string(b), "last\n") {
+		t.Errorf("the last line is not in the last file: %v", err)
+	}
 	seen := map[string]int{}
 	files, _ := filepath.Glob(filepath.Join(dir, "*"))
 	for _, f := range files {
@@ -132,8 +136,8 @@ func TestRotationLosesNothing(t *testing.T) {
 			seen[line]++
 		}
 	}
-	if len(files) != 6 || len(seen) != writers*each {
-		t.Errorf("%d files with %d lines, want 6 with %d", len(files), len(seen), writers*each)
+	if len(files) != 6 || len(seen) != writers*each+1 {
+		t.Errorf("%d files with %d lines, want 6 with %d", len(files), len(seen), writers*each+1)
 	}
 	for line, n := range seen {
 		if n != 1 {

@@ -188,6 +188,9 @@ pools:
 	if err := ws.WriteFrame(harness.OpText, []byte("hello")); err != nil {
 		t.Fatal(err)
 	}
+	for range 100 { // others use the memory that its head was in
+		do("GET", "/"+strings.Repeat("z", 200), "")
+	}
 	time.Sleep(100 * time.Millisecond) // it lasts
 	ws.Close()
 	if l := await(t, file, "/ws"); l.Status != 101 || l.BytesIn != 11 || l.Total < 100 || l.Pool != "sockets" || l.Host != "app.test" {
