@@ -99,7 +99,6 @@ func (s *Server) stream(w http.ResponseWriter, r *http.Request) {
 	}
 	defer s.hub.leave(v)
 	conn := http.NewResponseController(w)
-	_ = conn.SetReadDeadline(time.Time{}) // It is of the request, which has been read.
 	send := func(event []byte) bool {
 		_ = conn.SetWriteDeadline(time.Now().Add(viewerStall))
 		_, err := w.Write(event)
