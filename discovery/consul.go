@@ -118,9 +118,9 @@ func (c *Consul) Source(q ConsulQuery) Source {
 	return &consulSource{c: c, q: q}
 }
 
-// Announce says where Steelyard listens, for what ConsulOptions.Register leaves
-// out. Without a port there, Steelyard is registered when this is called first.
-// It may be called again.
+// Announce says that Steelyard serves, and where it listens, for what
+// ConsulOptions.Register leaves out. Steelyard is registered from then on, if
+// there is a port. It may be called again.
 func (c *Consul) Announce(address string, port int) {
 	if c.registrar != nil {
 		c.registrar.announce(address, port)

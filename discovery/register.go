@@ -33,7 +33,8 @@ type registrar struct {
 	done   chan struct{}
 
 	mu         sync.Mutex
-	moved      chan struct{} // closed when o.Address or o.Port has been told
+	moved      chan struct{} // closed when announce has changed told
+	announced  bool          // whoever follows Consul may come
 	told       Registration  // o, completed by announce
 	registered bool
 	problem    string
@@ -57,9 +58,9 @@ func (r *registrar) announce(address string, port int) {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	before := r.told.Address + ":" + strconv.Itoa(r.told.Port)
-	r.told.Address, r.told.Port = cmp.Or(r.o.Address, address), cmp.Or(r.o.Port, port)
-	if before != r.told.Address+":"+strconv.Itoa(r.told.Port) {
+	before, first := r.told.Address+":"+strconv.Itoa(r.told.Port), !r.announced
+	r.told.Address, r.told.Port, r.announced = cmp.Or(r.o.Address, address), cmp.Or(r.o.Port, port), true
+	if first || before != r.told.Address+":"+strconv.Itoa(r.told.Port) {
 		close(r.moved)
 		r.moved = make(chan struct{})
 	}
@@ -89,6 +90,9 @@ func (r *registrar) wanted() (Registration, <-chan struct{}) {
 			host = "unknown"
 		}
 		o.ID = fmt.Sprintf("%s-%s-%d", o.Name, host, o.Port)
+	}
+	if !r.announced {
+		o.Port = 0 // nobody is served yet
 	}
 	return o, r.moved
 }

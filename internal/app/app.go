@@ -101,15 +101,19 @@ func StartFile(cfg *config.Config, file string) (*App, error) {
 // now is what is in force at this moment.
 func (a *App) now() *inForce { return a.current.Load() }
 
-// announce tells Consul, if it is to know, where Steelyard can be reached: at the
-// first listener that has a port.
+// announce tells Consul, if it is to know, that Steelyard serves: at the first
+// listener that has a port.
 func (f *inForce) announce() {
+	if f.consul == nil {
+		return
+	}
 	for _, l := range f.listeners {
-		if addr, ok := l.Addr().(*net.TCPAddr); ok && f.consul != nil {
+		if addr, ok := l.Addr().(*net.TCPAddr); ok {
 			f.consul.Announce(addr.IP.String(), addr.Port)
 			return
 		}
 	}
+	f.consul.Announce("", 0)
 }
 
 // awaitPools waits until requests may be let in; each pool bounds that itself.

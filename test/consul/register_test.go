@@ -65,6 +65,7 @@ func TestRegistrationMoves(t *testing.T) {
 	o := discovery.DefaultRegistration()
 	o.Address, o.Port = "192.0.2.1", 80
 	c := connect(t, func(options *discovery.ConsulOptions) { options.Register = &o }, first, second)
+	c.Announce("", 0)
 	harness.Eventually(t, 3*time.Second, "registered", func() bool { return registered(first) != nil })
 	first.Kill()
 	harness.Eventually(t, 10*time.Second, "registered at the second", func() bool { return registered(second) != nil })
@@ -72,7 +73,6 @@ func TestRegistrationMoves(t *testing.T) {
 	harness.Eventually(t, 25*time.Second, "back at the first alone", func() bool {
 		return registered(first) != nil && registered(second) == nil
 	})
-	_ = c
 }
 
 // TestRegistrationRefused has a token that may not register.
@@ -81,6 +81,7 @@ func TestRegistrationRefused(t *testing.T) {
 	o := discovery.DefaultRegistration()
 	o.Port = 80
 	c := connect(t, func(options *discovery.ConsulOptions) { options.Register = &o }, agent)
+	c.Announce("", 0)
 	harness.Eventually(t, 3*time.Second, "the refusal is shown", func() bool {
 		st := c.Stats()
 		return !st.Registered && st.RegisterError != ""
@@ -102,6 +103,10 @@ func TestCloseDoesNotHang(t *testing.T) {
 		options.Register = &o
 		options.Addresses = append(options.Addresses, ln.Addr().String())
 	}, agent)
+	if registered(agent) != nil {
+		t.Error("registered before anybody is served")
+	}
+	c.Announce("", 0)
 	harness.Eventually(t, 3*time.Second, "registered", func() bool { return registered(agent) != nil })
 	agent.Pause()
 	defer agent.Resume()
