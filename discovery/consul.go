@@ -138,6 +138,15 @@ func (c *Consul) Withdraw() bool {
 	return registered
 }
 
+// Leave ends the registration without removing it: another process with the same
+// name, address and port keeps it from now on. It may be called again.
+func (c *Consul) Leave() {
+	if c.registrar != nil {
+		c.registrar.left.Store(true)
+		c.registrar.close()
+	}
+}
+
 // Close ends everything: it removes the registration, if there is one, for
 // which it waits at most 2 s, and closes all connections.
 func (c *Consul) Close() {

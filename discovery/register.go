@@ -11,6 +11,7 @@ import (
 	"os"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/consul/api"
@@ -31,6 +32,7 @@ type registrar struct {
 	log    *slog.Logger
 	cancel context.CancelFunc
 	done   chan struct{}
+	left   atomic.Bool // what is registered stays
 
 	mu         sync.Mutex
 	moved      chan struct{} // closed when announce has changed told
@@ -106,7 +108,11 @@ type place struct {
 func (r *registrar) run(ctx context.Context) {
 	defer close(r.done)
 	var at place
-	defer func() { r.deregister(at) }()
+	defer func() {
+		if !r.left.Load() {
+			r.deregister(at)
+		}
+	}()
 	for failures := 0; ctx.Err() == nil; {
 		o, moved := r.wanted()
 		s, changed, _ := r.agents.current()

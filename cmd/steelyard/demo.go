@@ -39,5 +39,5 @@ func demoCommand(args []string, out, _ io.Writer) error {
 		return err
 	}
 	fmt.Fprint(out, backends.Welcome())
-	return serve(a, hangups)
+	return serve(a, hangups, nil)
 }

@@ -10,6 +10,7 @@ import (
 
 	"steelyard/config"
 	"steelyard/internal/app"
+	"steelyard/internal/upgrade"
 )
 
 const runHelp = `Usage: steelyard run -c FILE
@@ -21,6 +22,9 @@ more, ends it at once, with 1.
 SIGHUP reads the file again and puts it into force without losing a request or a
 connection. If something is wrong with it, that is logged, and all goes on as before.
 SIGUSR1 opens the file of the access log anew, for those who rotate it.
+SIGUSR2 starts the binary that is now at the path of this one, with the same
+arguments, and hands it the listening sockets. When it serves, this process ends as
+with SIGTERM; if it does not within 30 s, this one goes on and says why.
 
   -c FILE   the configuration file (YAML)
 
@@ -96,15 +100,34 @@ func runCommand(args []string, out, errOut io.Writer) error {
 		return err
 	}
 	app.Version = version
-	hangups := catchHangups()
-	defer signal.Stop(hangups)
-	a, err := app.StartFile(cfg, file)
+	self, err := upgrade.Self()
 	if err != nil {
 		return err
 	}
+	sockets, err := upgrade.Inherit()
+	if err != nil {
+		return err
+	}
+	hangups := catchHangups()
+	defer signal.Stop(hangups)
+	upgrades := catchUpgrades()
+	defer signal.Stop(upgrades)
+	a, err := app.StartOn(sockets, cfg, file)
+	if err != nil {
+		return err
+	}
+	sockets.CloseUnused()
 	defer reopenOnUsr1(a)()
 	for _, l := range a.Listeners() {
 		fmt.Fprintf(out, "steelyard %s: listener %s on %s\n", version, l.Name(), l.Addr())
 	}
-	return serve(a, hangups)
+	if err := sockets.Ready(); err != nil {
+		a.Stop()
+		return err
+	}
+	if !sockets.Succeeds() { // systemd hears of this process from the one before
+		upgrade.Notify("READY=1")
+	}
+	defer keepWatch(a)()
+	return serve(a, hangups, upgradeOn(upgrades, a, self))
 }

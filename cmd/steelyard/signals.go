@@ -9,10 +9,12 @@ import (
 	"time"
 
 	"steelyard/internal/app"
+	"steelyard/internal/upgrade"
 )
 
-// serve runs until a signal or a listener's failure.
-func serve(a *app.App, hangups chan os.Signal) error {
+// serve runs until a signal or a listener's failure, or until upgraded says that
+// another process goes on.
+func serve(a *app.App, hangups chan os.Signal, upgraded <-chan struct{}) error {
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
 	defer signal.Stop(signals)
@@ -22,6 +24,9 @@ func serve(a *app.App, hangups chan os.Signal) error {
 		select {
 		case s := <-signals:
 			slog.Info("stopping; a second signal ends at once", "signal", s.String())
+			upgrade.Notify("STOPPING=1")
+			running = false
+		case <-upgraded:
 			running = false
 		case failure = <-a.Failed():
 			running = false
@@ -59,7 +64,9 @@ func reloadOn(hangups chan os.Signal, a *app.App) (stop func()) {
 	go func() {
 		defer close(ended)
 		for range hangups {
+			upgrade.Notify(upgrade.Reloading()...)
 			_ = a.Reload()
+			upgrade.Notify("READY=1")
 		}
 	}()
 	return func() {

@@ -41,7 +41,10 @@ type App struct {
 	admin     *admin.Server // nil without one
 	adminLn   net.Listener
 	gaveUp    time.Time // when a socket was given up the last time
-	unwatch   func()    // ends the watch of the file; nil: it is not watched
+	sockets   Sockets   // nil: it opens all of them
+	lent      map[string]bool
+	succeeded atomic.Bool // another process goes on for this one
+	unwatch   func()      // ends the watch of the file; nil: it is not watched
 
 	// Those who want a reload while one goes on share the next one.
 	asking sync.Mutex
@@ -75,8 +78,13 @@ func Start(cfg *config.Config) (*App, error) { return StartFile(cfg, "") }
 
 // StartFile is Start with a configuration that is from a file, which a reload
 // reads anew.
-func StartFile(cfg *config.Config, file string) (*App, error) {
-	a := &App{file: file, checks: healthcheck.NewScheduler(), access: accesslog.New(slog.Default()), failed: make(chan error, 1)}
+func StartFile(cfg *config.Config, file string) (*App, error) { return StartOn(nil, cfg, file) }
+
+// StartOn is StartFile with the sockets that the process was started with; nil is
+// none. The admin API takes the place of that of a process before only when all
+// is ready.
+func StartOn(sockets Sockets, cfg *config.Config, file string) (*App, error) {
+	a := &App{file: file, sockets: sockets, lent: map[string]bool{}, checks: healthcheck.NewScheduler(), access: accesslog.New(slog.Default()), failed: make(chan error, 1)}
 	a.life, a.die = context.WithCancel(context.Background())
 	a.last, a.finish = context.WithCancel(context.Background())
 	a.account.ok = true
@@ -91,9 +99,15 @@ func StartFile(cfg *config.Config, file string) (*App, error) {
 	a.proxy = proxy.New(t.next.generation)
 	f := *t.next // as long as it has no listeners
 	a.current.Store(&f)
-	a.swapAdmin(t)
+	late := sockets != nil && sockets.Succeeds()
+	if !late {
+		a.swapAdmin(t)
+	}
 	awaitPools(a.life, t.fresh)
 	a.swap(t)
+	if late {
+		a.swapAdmin(t)
+	}
 	a.tend(cfg)
 	return a, nil
 }
@@ -165,7 +179,7 @@ func (a *App) Stop() {
 	ctx, cancel := context.WithTimeout(context.Background(), f.cfg.ShutdownTimeout)
 	defer cancel()
 	began := time.Now()
-	if f.consul != nil && f.consul.Withdraw() {
+	if f.consul != nil && !a.succeeded.Load() && f.consul.Withdraw() {
 		select {
 		case <-time.After(leaveFirst):
 		case <-ctx.Done():

@@ -40,9 +40,16 @@ func (a *App) openSockets(t *takeover) error {
 // accepts for a moment longer, for those who are on their way.
 const closing = time.Second
 
-// listen opens a socket. One that the reload before has given up may be about to
+// listen opens a socket, unless the process was started with it. One that the reload before has given up may be about to
 // close.
 func (a *App) listen(address string) (net.Listener, error) {
+	if a.sockets != nil {
+		if ln, lent := a.sockets.Take(address); ln != nil {
+			a.lent[address] = lent
+			return ln, nil
+		}
+	}
+	delete(a.lent, address) // given up before
 	for {
 		ln, err := proxy.Listen(address)
 		if !errors.Is(err, syscall.EADDRINUSE) || time.Since(a.gaveUp) > closing {
@@ -111,7 +118,7 @@ func (a *App) swapAdmin(t *takeover) {
 	a.admin, a.adminLn = t.admin, t.adminLn
 	if t.admin != nil {
 		if u, ok := t.adminLn.(*net.UnixListener); ok {
-			u.SetUnlinkOnClose(true) // off in a duplicate
+			u.SetUnlinkOnClose(!a.lent[t.cfg.Admin.Address]) // off in a duplicate
 		}
 		if before == nil || before.Address != c.Address {
 			slog.Info("admin API", "address", c.Address)

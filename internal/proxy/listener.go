@@ -41,6 +41,7 @@ type Listener struct {
 
 	accepted atomic.Int64
 	draining atomic.Bool
+	shared   atomic.Bool // another process accepts from the socket too
 	mu       sync.Mutex
 	conns    map[*clientConn]struct{}
 	served   chan struct{} // closed when Serve returned
@@ -172,9 +173,25 @@ func (l *Listener) Shutdown(ctx context.Context) int {
 	}
 }
 
+// Share says that another process accepts from the socket from now on. Shutdown
+// then leaves to it who waits to be accepted, and the file of a unix socket.
+func (l *Listener) Share() {
+	l.shared.Store(true)
+	if u, ok := l.ln.(*net.UnixListener); ok {
+		u.SetUnlinkOnClose(false)
+	}
+}
+
+// Socket is what it accepts from.
+func (l *Listener) Socket() net.Listener { return l.ln }
+
 func (l *Listener) stopAccepting() {
 	l.draining.Store(true)
-	if d, ok := l.ln.(interface{ SetDeadline(time.Time) error }); ok {
+	if d, ok := l.ln.(interface{ SetDeadline(time.Time) error }); ok && l.shared.Load() {
+		// Accept returns a connection, or none: it takes none that it does not return.
+		_ = d.SetDeadline(time.Unix(1, 0))
+		<-l.served
+	} else if ok {
 		_ = d.SetDeadline(time.Now().Add(backlogGrace))
 		<-l.served
 		l.acceptRest()
