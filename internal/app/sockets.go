@@ -40,8 +40,8 @@ func (a *App) openSockets(t *takeover) error {
 // accepts for a moment longer, for those who are on their way.
 const closing = time.Second
 
-// listen opens a socket, unless the process was started with it. One that the reload before has given up may be about to
-// close.
+// listen opens a socket, unless the process was started with it. One that the
+// reload before has given up may be about to close.
 func (a *App) listen(address string) (net.Listener, error) {
 	if a.sockets != nil {
 		if ln, lent := a.sockets.Take(address); ln != nil {

@@ -38,7 +38,8 @@ type Socket struct {
 type Sockets struct {
 	mu    sync.Mutex
 	left  []Socket
-	ready *os.File // nil if no other process waits
+	files []*net.UnixListener // taken, whose files are the process's before until Ready
+	ready *os.File            // nil if no other process waits
 }
 
 // Inherit takes the sockets of this process out of its environment, so that no
@@ -90,8 +91,8 @@ func (s *Sockets) Take(address string) (ln net.Listener, lent bool) {
 			continue
 		}
 		s.left = append(s.left[:i:i], s.left[i+1:]...)
-		if u, ok := x.Listener.(*net.UnixListener); ok {
-			u.SetUnlinkOnClose(!x.Lent)
+		if u, ok := x.Listener.(*net.UnixListener); ok && !x.Lent {
+			s.files = append(s.files, u)
 		}
 		return x.Listener, x.Lent
 	}
@@ -134,12 +135,19 @@ func (s *Sockets) CloseUnused() {
 // Succeeds reports whether another process hands its place to this one.
 func (s *Sockets) Succeeds() bool { return s.ready != nil }
 
-// Ready tells the process before, if there is one, that this one serves.
+// Ready tells the process before, if there is one, that this one serves. From then
+// on the files of unix sockets end with this one.
 func (s *Sockets) Ready() error {
 	if s.ready == nil {
 		return nil
 	}
 	defer s.ready.Close()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, u := range s.files {
+		u.SetUnlinkOnClose(true)
+	}
+	s.files = nil
 	if _, err := s.ready.Write([]byte{readyByte}); err != nil {
 		return fmt.Errorf("the process before cannot be told that this one serves: %w", err)
 	}

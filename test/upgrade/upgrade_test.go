@@ -118,7 +118,18 @@ func TestTwentyUpgradesUnderLoad(t *testing.T) {
 
 // TestFailedUpgrade: a new process that does not start leaves all as it was.
 func TestFailedUpgrade(t *testing.T) {
-	good := "listeners: {web: LISTEN}\nroutes: [{respond: 204}]\npools: {}\n"
+	dir, err := os.MkdirTemp("", "steelyard-upgrade-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	path := filepath.Join(dir, "front")
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	good := fmt.Sprintf("listeners: {web: LISTEN, socket: \"unix:%s\"}\nroutes: [{respond: 204}]\npools: {}\n", path)
 	s := begin(t, good, nil)
 	serves := func() {
 		t.Helper()
@@ -134,6 +145,18 @@ func TestFailedUpgrade(t *testing.T) {
 		return strings.Contains(s.output(), "upgrade failed") && strings.Contains(s.output(), "steelyard.yaml:1:")
 	})
 	serves()
+	// One that fails with the sockets in its hands leaves the file of the unix socket.
+	s.write(t, strings.Replace(good, "}", fmt.Sprintf(", taken: \"%s\"}", taken.Addr()), 1))
+	s.signal(t, syscall.SIGUSR2)
+	harness.Eventually(t, patience, "the log says why", func() bool {
+		return strings.Contains(s.output(), "listener taken") && strings.Count(s.output(), "upgrade failed") == 2
+	})
+	serves()
+	if c, err := net.Dial("unix", path); err != nil {
+		t.Error(err)
+	} else {
+		c.Close()
+	}
 	// A backend that accepts and says nothing keeps the next one from being ready.
 	mute, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
