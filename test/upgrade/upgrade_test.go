@@ -1,6 +1,7 @@
 package upgrade_test
 
 import (
+	"context"
 	"fmt"
 	"net"
 	"net/http"
@@ -60,7 +61,7 @@ func TestTwentyUpgradesUnderLoad(t *testing.T) {
 	}
 	ask("POST", "/count", true, &http.Transport{})
 	ask("POST", "/count", false, &http.Transport{})
-	over := &http.Transport{Dial: func(string, string) (net.Conn, error) { return net.Dial("unix", socket) }}
+	over := &http.Transport{DialContext: func(context.Context, string, string) (net.Conn, error) { return net.Dial("unix", socket) }}
 	ask("GET", "/", true, over)
 
 	first := 0
@@ -215,7 +216,7 @@ func TestSocketActivation(t *testing.T) {
 	serves := func(network, address string) {
 		t.Helper()
 		client := &http.Client{Timeout: patience, Transport: &http.Transport{DisableKeepAlives: true,
-			Dial: func(string, string) (net.Conn, error) { return net.Dial(network, address) }}}
+			DialContext: func(context.Context, string, string) (net.Conn, error) { return net.Dial(network, address) }}}
 		if status, _, err := harness.Do(client, "GET", "http://a.test/", ""); status != 204 {
 			t.Fatalf("%s: %d %v", address, status, err)
 		}
