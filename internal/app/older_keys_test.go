@@ -269,7 +269,7 @@ func bindingCases() []keyCase {
 			keyCase{name: "sticky." + kind + ".size", keys: ofPool("sticky." + kind + ".size"), with: "size: 1", want: "another", other: "the same",
 				pool: `backends: ["${A}", "${B}"], ` + sticky,
 				act: func(s *side) {
-					for client := range 31 { // A table has eight places at least.
+					for client := range 255 { // A table has eight places at least, and who gives way in one second is drawn.
 						ask(s, client)
 					}
 					ask(s, 0)
