@@ -197,18 +197,11 @@ func (c *connector) connect(ctx context.Context, at place) (conn net.Conn, relea
 	return nil, nil, err
 }
 
-// dial opens a connection without TLS. An address that needs no resolver skips
-// what package net does for one.
+// dial opens a connection without TLS. It must be DialContext: Dialer.DialTCP binds
+// the socket before it connects, even to no address, and a port that was bound is
+// a port of this machine alone for a minute, for whatever destination. A few hundred
+// checks a second would take them all.
 func (c *connector) dial(ctx context.Context, at place) (net.Conn, error) {
-	if at.network == "tcp" {
-		if a, err := netip.ParseAddrPort(at.dial); err == nil {
-			conn, err := c.dialer.DialTCP(ctx, "tcp", netip.AddrPort{}, a)
-			if err != nil {
-				return nil, err // Not conn, which would be a net.Conn that is not nil.
-			}
-			return conn, nil
-		}
-	}
 	return c.dialer.DialContext(ctx, at.network, at.dial)
 }
 
