@@ -144,7 +144,7 @@ func TestElevenOfTwentyThatVanishAtOnceAreHeldUntilReleased(t *testing.T) {
 	if src.AlarmUntil == nil || time.Until(*src.AlarmUntil) < 9*time.Minute || time.Until(*src.AlarmUntil) > 10*time.Minute {
 		t.Errorf("the alarm is until %v", src.AlarmUntil)
 	}
-	logged(t, s, "held a removal; release it if it is meant", "consul service web", "11 of 20")
+	logged(t, s, "held a removal; release it by the admin API if it is meant", "consul service web", "11 of 20")
 	members(t, s, "web", of(all)...)
 	for _, i := range gone {
 		if b := s.Backend(t, "web", i.address); !b.Held || b.State != "healthy" {
