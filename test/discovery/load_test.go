@@ -324,7 +324,9 @@ type consulView struct {
 
 func consul(t *testing.T, s *harness.Steelyard) (v consulView) {
 	t.Helper()
-	status, text, err := harness.Do(harness.Client(t), "GET", "http://"+s.Admin+"/api/v1/consul", "")
+	c := harness.Client(t)
+	defer c.CloseIdleConnections() // The admin API bounds its connections.
+	status, text, err := harness.Do(c, "GET", "http://"+s.Admin+"/api/v1/consul", "")
 	if err != nil || status != 200 {
 		t.Fatalf("/api/v1/consul: %d %s %v", status, text, err)
 	}
