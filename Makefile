@@ -30,8 +30,8 @@ run: build ## Build, then run the demo on 127.0.0.1:8080
 
 .PHONY: test
 test: need lint node-deps consul build ## Lint, then run every test (what CI runs)
-	@if [ -n "$$CI" ]; then tools/fuzz $(SMOKETIME); fi
 	@status=0; \
+	if [ -n "$$CI" ]; then tools/fuzz $(SMOKETIME) || status=1; fi; \
 	go test -race -timeout 8m $(UNIT) || status=1; \
 	go test -count=1 -p 1 -run '$(BUDGETS)' $(UNIT) || status=1; \
 	STEELYARD_BIN=$(CURDIR)/bin/steelyard go test -count=1 -p 1 -timeout 12m $(SCENARIOS) || status=1; \

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -74,7 +75,25 @@ func parseMessage(raw []byte, id uint16, q question) (m *dns.Msg, ours bool, err
 	if !m.Truncated && (len(m.Answer) != counts[1] || len(m.Ns) != counts[2] || len(m.Extra) != counts[3]) {
 		return nil, true, errors.New("its answer has fewer records than it says: it was cut off on the way; check what is between")
 	}
+	for i, rr := range m.Answer {
+		if isEmpty(rr) {
+			return nil, true, fmt.Errorf("record %d of %d in its answer (%s of %s) is empty; correct it in the zone",
+				i+1, len(m.Answer), dns.Type(rr.Header().Rrtype), rr.Header().Name)
+		}
+	}
+	m.Extra = slices.DeleteFunc(m.Extra, isEmpty)
 	return m, true, nil
+}
+
+// isEmpty reports whether a record that we read has no data. The library takes
+// it, because dynamic updates have such (RFC 2136, section 2.4); in an answer it
+// says nothing.
+func isEmpty(rr dns.RR) bool {
+	switch h := rr.Header(); h.Rrtype {
+	case dns.TypeA, dns.TypeAAAA, dns.TypeSRV, dns.TypeCNAME:
+		return h.Rdlength == 0
+	}
+	return false
 }
 
 // badRecord says which record does not parse. off is where they begin.
