@@ -8,7 +8,7 @@ const SILENCE = 6000; // ms without a byte after which a stream is taken for dea
 let token = '';
 try { token = sessionStorage.getItem(KEY) ?? ''; } catch { /* kept in memory then */ }
 
-export function setToken(value) {
+function setToken(value) {
   token = value;
   try {
     if (value) sessionStorage.setItem(KEY, value);
@@ -16,10 +16,11 @@ export function setToken(value) {
   } catch { /* kept in memory */ }
 }
 
-/** Refused is an answer that is not 2xx, with what it says. */
+/** Refused is an answer that is not 2xx, with what it says, and what it says to
+ *  do about it. */
 export class Refused extends Error {
-  constructor(status, message) {
-    super(message);
+  constructor(status, message, cure) {
+    super(cure && status !== 401 ? `${message}; ${cure}` : message);
     this.status = status;
   }
 }
@@ -30,10 +31,18 @@ async function refusal(res) {
   const said = await res.text().catch(() => '');
   try {
     const body = JSON.parse(said);
-    return new Refused(res.status, body.errors?.join('\n') || body.error || said);
+    return new Refused(res.status, body.errors?.join('\n') || body.error || said, body.errors ? '' : body.cure);
   } catch {
     return new Refused(res.status, said.trim() || `the API answered ${res.status}`);
   }
+}
+
+/** tryToken keeps a token if it is right and throws what is wrong otherwise. It is
+ *  shown once, so that a slip is one guess and not one for each part of the page. */
+export async function tryToken(value) {
+  if (!/^[!-~]+$/.test(value)) throw new Refused(401, 'A token has no spaces and no letters beyond ASCII.');
+  await ask('/api/v1/session', { headers: { Authorization: `Bearer ${value}` } });
+  setToken(value);
 }
 
 /** forget drops a token that was refused, so that it is not sent again and again
@@ -91,7 +100,7 @@ async function events(body, beat, onEvent) {
 
 /** follow keeps a stream open for as long as the page is. on.live gets each
  *  event; on.lost says why it is down, before the next attempt; a 401 asks for
- *  the token and waits for it. */
+ *  the token, says why the last one was refused if there was one, and waits. */
 export async function follow(path, on) {
   let wait = 500;
   for (;;) {
@@ -108,7 +117,7 @@ export async function follow(path, on) {
       if (res.status === 401) {
         clearTimeout(timer);
         forget(used);
-        await on.login((await refusal(res)).message);
+        await on.login(used && (await refusal(res)).message);
         continue;
       }
       if (!res.ok) throw await refusal(res);

@@ -2,9 +2,10 @@
 // theme, and what is said when Steelyard does not answer.
 
 import { text, attr } from './dom.js';
-import { follow } from './api.js';
+import { get, follow } from './api.js';
 import { login } from './dialogs.js';
 import { take } from './model.js';
+import { mode } from './mode.js';
 import { overview } from './overview.js';
 import { pool } from './pool.js';
 import { errors } from './errors.js';
@@ -12,7 +13,13 @@ import { routes } from './routes.js';
 
 const main = document.getElementById('main');
 const pages = { '': overview, pool, errors, routes };
-let page = null, state = null;
+const ASK = 3000; // ms between two questions whether anything can be changed
+let page = null, state = null, asked = 0;
+
+/** part is one of the address's parts; what is no encoding stands for itself. */
+function part(text) {
+  try { return decodeURIComponent(text); } catch { return text; }
+}
 
 /** show makes the page that the address names. A page has el, title, update(state)
  *  and, if it has something to end, close(). */
@@ -20,7 +27,7 @@ function show() {
   const [name, ...rest] = location.hash.replace(/^#\/?/, '').split('/');
   const make = pages[name] ?? overview;
   page?.close?.();
-  page = make(rest.map(decodeURIComponent).join('/'));
+  page = make(rest.map(part).join('/'));
   main.replaceChildren(page.el);
   document.title = `${page.title} · Steelyard`;
   for (const a of document.querySelectorAll('.top nav a')) {
@@ -28,6 +35,16 @@ function show() {
   }
   if (state) page.update?.(state);
   scrollTo(0, 0);
+}
+
+/** askMode asks again from time to time: a reload can change it. */
+async function askMode() {
+  if (Date.now() - asked < ASK) return;
+  asked = Date.now();
+  try {
+    mode(await get('/api/v1/session'));
+    page.update?.(state);
+  } catch { /* the stream says when the API is away or wants a token */ }
 }
 
 function linkState(kind, word) {
@@ -76,8 +93,10 @@ follow('/api/v1/stream', {
     text(lost, '');
     linkState('ok', 'live');
     page.update?.(state);
+    askMode();
   },
   lost(why) {
+    asked = 0;
     text(lost, `Connection lost, retrying: ${why}.`);
     linkState('bad', 'retrying');
   },

@@ -4,6 +4,7 @@ import { h, s, list, text, attr, once } from './dom.js';
 import { rate, share, ms, count, short } from './format.js';
 import { stateBadge, detail, rankOf } from './states.js';
 import { orders } from './dialogs.js';
+import { lock } from './mode.js';
 
 const COLUMNS = ['Backend', 'State', 'Weight', 'Load', 'Share of traffic', 'Errors', 'First byte', 'Last 60 checks', 'Connections', 'Actions'];
 
@@ -96,10 +97,10 @@ function row(pool, first, after) {
       checks.update(b.check);
       text(conns, `${count(b.open)} open`);
       text(more, [`${count(b.idle)} idle`, b.upgraded ? `${count(b.upgraded)} upgraded` : '', b.bound === undefined ? '' : `${count(b.bound)} bound`].filter(Boolean).join(' · '));
-      attr(buttons.enable, 'disabled', b.state !== 'draining' && b.state !== 'disabled');
-      attr(buttons.drain, 'disabled', b.state === 'disabled' || b.left);
-      attr(buttons.disable, 'disabled', b.state === 'disabled' || b.left);
-      attr(buttons.weight, 'disabled', b.left);
+      lock(buttons.enable, b.state !== 'draining' && b.state !== 'disabled');
+      lock(buttons.drain, b.state === 'disabled' || b.left);
+      lock(buttons.disable, b.state === 'disabled' || b.left);
+      lock(buttons.weight, b.left);
     },
   };
 }

@@ -3,6 +3,7 @@
 import { h, list, text, once } from './dom.js';
 import { since, until, plural, count } from './format.js';
 import { release, reload } from './dialogs.js';
+import { lock } from './mode.js';
 
 const names = (addresses) => addresses.slice(0, 6).join(', ') + (addresses.length > 6 ? ` and ${addresses.length - 6} more` : '');
 
@@ -89,11 +90,13 @@ function banner(first) {
   const el = h('section', { class: `banner ${first.kind}`, 'data-key': first.key },
     h('i', { class: `shape ${first.kind}`, 'aria-hidden': 'true' }), h('div', {}, title, lines, todo), actions);
   if (first.link) actions.append(h('a', { class: 'go', href: first.link }, 'Look'));
-  if (first.button) actions.append(h('button', { type: 'button', class: 'main', click: () => now.act() }, first.button));
+  const button = first.button && h('button', { type: 'button', class: 'main', click: () => now.act() }, first.button);
+  if (button) actions.append(button);
   return {
     el,
     update(next) {
       now = next;
+      if (button) lock(button);
       text(title, next.title);
       text(todo, next.todo);
       // What changes every second is not read aloud again.

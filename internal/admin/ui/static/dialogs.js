@@ -1,7 +1,7 @@
 // Asks before anything is changed, and tells what came of it.
 
 import { h, text, say } from './dom.js';
-import { post, setToken } from './api.js';
+import { post, tryToken } from './api.js';
 
 /** confirm shows a dialog; run is called with the values of its fields and may
  *  throw, which keeps the dialog open with what was said. */
@@ -103,25 +103,35 @@ export function reload(after) {
   });
 }
 
-/** login asks for the token until one is given. */
+/** login asks for the token until one is right. */
 export function login(message) {
   return new Promise((done) => {
     if (document.getElementById('token')) return;
-    const input = h('input', { id: 'token', type: 'password', autocomplete: 'current-password', required: true });
+    const input = h('input', { id: 'token', type: 'password', autocomplete: 'off', spellcheck: 'false', required: true });
     const fault = h('p', { class: 'fault', role: 'alert' }, message);
+    const go = h('button', { class: 'main', 'data-do': 'login' }, 'Log in');
     const form = h('form', { method: 'dialog' }, h('h2', { id: 'login-title' }, 'This API needs its token'),
-      h('p', { class: 'soft' }, 'It is the value of admin.token, or the first line of admin.token_file. It is kept for this tab alone.'),
-      h('label', {}, 'Token', input), fault,
-      h('div', { class: 'actions' }, h('button', { class: 'main', 'data-do': 'login' }, 'Log in')));
+      h('p', { class: 'soft' }, 'It is the value of admin.token, or the first line of admin.token_file. It is kept for this tab alone, until it is closed.'),
+      h('label', {}, 'Token', input), fault, h('div', { class: 'actions' }, go));
     const dialog = h('dialog', { 'aria-labelledby': 'login-title' }, form);
-    form.addEventListener('submit', (event) => {
+    let right = false;
+    form.addEventListener('submit', async (event) => {
       event.preventDefault();
-      if (!input.value) return;
-      setToken(input.value.trim());
-      dialog.remove();
-      done();
+      text(fault, '');
+      go.disabled = true;
+      try {
+        await tryToken(input.value.trim());
+        right = true;
+        dialog.remove();
+        done();
+      } catch (error) {
+        text(fault, error.message);
+        input.select();
+      }
+      go.disabled = false;
     });
     dialog.addEventListener('cancel', (event) => event.preventDefault());
+    dialog.addEventListener('close', () => { if (!right) dialog.showModal(); }); // browsers close it at the second Escape
     document.body.append(dialog);
     dialog.showModal();
     input.focus();

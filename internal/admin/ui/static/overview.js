@@ -8,6 +8,7 @@ import { banners } from './banners.js';
 import { reload } from './dialogs.js';
 import { timeline } from './timeline.js';
 import { trend } from './model.js';
+import { lock } from './mode.js';
 import { kindOf, wordOf, rankOf } from './states.js';
 
 /** figure is a number with its name and where it has been going. */
@@ -81,11 +82,13 @@ function card(first) {
 
 function configuration() {
   const facts = h('p', { class: 'soft' }), changes = h('ul', { class: 'changes' });
+  const again = h('button', { type: 'button', 'data-do': 'reload', click: () => reload() }, 'Reload');
   const el = h('section', { class: 'card' },
-    h('div', { class: 'head' }, h('h2', {}, 'Configuration'), h('button', { type: 'button', 'data-do': 'reload', click: () => reload() }, 'Reload')), facts, changes);
+    h('div', { class: 'head' }, h('h2', {}, 'Configuration'), again), facts, changes);
   return {
     el,
     update({ generation: g }) {
+      lock(again);
       text(facts, `Generation ${g.id}${g.since ? `, in force for ${since(g.since)}` : ''}${g.file ? `, from ${g.file.split('/').at(-1)}` : ''}. ${plural(g.reloads, 'reload')}, ${g.failed} refused.`);
       attr(facts, 'title', g.file);
       once(changes, g.changes, (all) => (all.length ? all.map((c) => h('li', {}, c)) : h('li', { class: 'soft' }, g.reloads ? 'The last reload changed nothing.' : 'Nothing was reloaded since the start.')));
