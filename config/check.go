@@ -16,7 +16,7 @@ const maxRoutes = 100_000
 // It runs even when reading found errors, so that all are shown at once; each check looks
 // only at what was read without one.
 func (d *draft) build(w *walker, root section) *Config {
-	c := &Config{TrustedProxies: d.trusted, Forwarded: d.forwarded, ShutdownTimeout: d.shutdownTimeout, Reload: d.reload, Log: d.log}
+	c := &Config{TrustedProxies: d.trusted, Forwarded: d.forwarded, ShutdownTimeout: d.shutdownTimeout, ShutdownDelay: d.shutdownDelay, Reload: d.reload, Log: d.log}
 	for _, l := range d.listeners {
 		l.ErrorPages = l.errors.Pages
 		c.Listeners = append(c.Listeners, l.Listener)

@@ -86,6 +86,9 @@ func someOf(words []string) string {
 	return fmt.Sprintf("%s and %d more", strings.Join(words[:most], ", "), len(words)-most)
 }
 
+// Nearest is the word of words that was probably meant by got; "" if none is near.
+func Nearest(got string, words []string) string { return nearest(got, words) }
+
 // nearest returns the word that was probably meant by got: one that differs in
 // case or separators only, or else our word for that of another balancer, or
 // else one that got is the beginning of, or the closest by edit distance when

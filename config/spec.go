@@ -20,6 +20,7 @@ type draft struct {
 	trusted         []netip.Prefix
 	forwarded       Forwarded
 	shutdownTimeout time.Duration
+	shutdownDelay   time.Duration
 	reload          Reload
 	consul          *discovery.ConsulOptions
 	admin           *adminDraft
@@ -67,6 +68,8 @@ func fileMapping() mapping[draft] {
 				"Which headers tell a backend who asked."),
 			key("shutdown_timeout", duration(time.Millisecond, day, ""), func(d *draft) *time.Duration { return &d.shutdownTimeout },
 				"How long a stopping Steelyard waits for requests in flight before it closes their connections."),
+			key("shutdown_delay", duration(0, time.Hour, ""), func(d *draft) *time.Duration { return &d.shutdownDelay },
+				"How long a stopping Steelyard goes on as before, while `/readyz` of the admin API says 503, so that a balancer in front sends nothing new by then. `shutdown_timeout` begins behind that."),
 			key("consul", optional(consulMapping().kind()), func(d *draft) **discovery.ConsulOptions { return &d.consul },
 				"How to reach Consul, for all sources that ask it.").defaults("as Consul's own tools do"),
 			key("admin", optional(adminMapping().kind()), func(d *draft) **adminDraft { return &d.admin },

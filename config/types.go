@@ -37,6 +37,9 @@ type Config struct {
 	Forwarded Forwarded
 	// ShutdownTimeout bounds a graceful stop; default 30s.
 	ShutdownTimeout time.Duration
+	// ShutdownDelay is how long all goes on as before when a stop has begun, but
+	// for /readyz; default 0.
+	ShutdownDelay time.Duration
 	// Consul is how to reach Consul; nil when nothing asks for it.
 	Consul *discovery.ConsulOptions
 	// Admin is where the admin API listens; nil: nowhere.

@@ -24,7 +24,8 @@ type access struct {
 	tokens *tokens // nil: no token is needed
 	tls    *serving
 	wrong  guesses
-	noted  noted
+	noted  noted // wrong tokens
+	failed noted // calls that panicked
 }
 
 func newAccess(o config.Admin) (*access, error) {
@@ -61,20 +62,25 @@ func callerOf(r *http.Request) caller {
 // whoever shows no token if there is one.
 func (s *Server) guarded(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Cache-Control", "no-store")
-		w.Header().Set("X-Content-Type-Options", "nosniff")
-		w.Header().Set("Referrer-Policy", "no-referrer")
+		out := &answered{ResponseWriter: w}
+		defer s.survive(out, r)
+		head := w.Header()
+		head.Set("Cache-Control", "no-store")
+		head.Set("X-Content-Type-Options", "nosniff")
+		head.Set("Referrer-Policy", "no-referrer")
+		head.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
+		head.Set("Cross-Origin-Resource-Policy", "same-origin")
 		if f := s.access.refuse(r); f != nil {
-			f.write(w)
+			f.write(out)
 			return
 		}
 		c, f := s.access.identify(r)
 		if f != nil {
-			f.write(w)
+			f.write(out)
 			return
 		}
 		r.Body = http.MaxBytesReader(w, r.Body, maxBody)
-		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), callerKey{}, c)))
+		next.ServeHTTP(out, r.WithContext(context.WithValue(r.Context(), callerKey{}, c)))
 	})
 }
 
@@ -84,7 +90,7 @@ func (a *access) refuse(r *http.Request) *failure {
 	switch {
 	case !a.knowsHost(r):
 		return &failure{status: http.StatusForbidden, why: fmt.Sprintf("host %q is not this machine; use localhost or 127.0.0.1", clip(r.Host, 100))}
-	case !sameOrigin(r), !reads && crossSite(r):
+	case !sameOrigin(r), crossSite(r) && !(reads && followed(r)):
 		return &failure{status: http.StatusForbidden, why: "requests of other origins are refused", cure: "use the dashboard of this address, or a client that is no browser"}
 	case !reads && !isJSON(r):
 		return &failure{status: http.StatusUnsupportedMediaType, why: "commands need Content-Type: application/json"}
@@ -145,6 +151,14 @@ func crossSite(r *http.Request) bool {
 	return site != "" && site != "same-origin" && site != "none"
 }
 
+// followed reports whether somebody has followed a link, as from a chat to the
+// dashboard: what comes of it is shown to them, and the page with the link sees
+// nothing of it. What pages of others load as pictures, scripts, frames or
+// streams is something else.
+func followed(r *http.Request) bool {
+	return r.Header.Get("Sec-Fetch-Mode") == "navigate" && r.Header.Get("Sec-Fetch-Dest") == "document"
+}
+
 // identify says who sends a request, or why they may not.
 func (a *access) identify(r *http.Request) (caller, *failure) {
 	from, port := from(r)
@@ -180,10 +194,11 @@ func unauthorized(why string) *failure {
 	return &failure{status: http.StatusUnauthorized, why: why, cure: "send the header Authorization: Bearer TOKEN with what admin.token or admin.token_file has; steelyard's commands take it from STEELYARD_ADMIN_TOKEN or --token-file"}
 }
 
-// free reports whether a path needs no token: whether the process lives, and the
-// files of the dashboard, which hold nothing of this process.
+// free reports whether a path needs no token: whether the process lives and is
+// ready, which those who run it ask without one, and the files of the dashboard,
+// which hold nothing of this process.
 func free(path string) bool {
-	return path != "/metrics" && path != "/readyz" && path != "/api" && !strings.HasPrefix(path, "/api/")
+	return path != "/metrics" && path != "/api" && !strings.HasPrefix(path, "/api/")
 }
 
 // from is the address of a request, and how it is written. Both are empty for

@@ -14,6 +14,7 @@ import (
 	"net"
 	"net/http"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -39,6 +40,7 @@ type Server struct {
 	control Control
 	access  *access
 	memory  *memory
+	version string
 	hub     hub
 	http    http.Server
 	stop    context.CancelFunc // ends feed
@@ -58,7 +60,7 @@ func build(c Control, o Options, m *memory) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("admin: %w", err)
 	}
-	s := &Server{control: c, access: a, memory: m}
+	s := &Server{control: c, access: a, memory: m, version: o.Build.Version}
 	s.hub.init()
 	s.http = http.Server{
 		Handler:           s.guarded(s.routes(o)),
@@ -123,6 +125,7 @@ func (s *Server) endpoints(o Options) []endpoint {
 		{"GET /api/v1/routes", false, s.listRoutes},
 		{"POST /api/v1/explain", false, s.explain},
 		{"GET /api/v1/errors", false, s.listErrors},
+		{"GET /api/v1/session", false, s.showSession},
 		{"GET /api/v1/generation", false, s.showGeneration},
 		{"POST /api/v1/reload", true, s.reload},
 		{"GET /api/v1/consul", false, s.showConsul},
@@ -140,32 +143,61 @@ func (s *Server) routes(o Options) *http.ServeMux {
 	for _, e := range s.endpoints(o) {
 		answer := e.answer
 		if e.command && o.ReadOnly {
-			answer = refuseCommand
+			answer = s.refuseCommand
 		}
 		m.HandleFunc(e.pattern, answer)
 	}
 	files := ui.Handler()
 	m.Handle("GET /{$}", files)
 	m.Handle("GET /ui/", files)
-	m.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
-		writeFailure(w, http.StatusNotFound, fmt.Errorf("there is nothing at %s %s; the pools are at GET /api/v1/pools, and GET /api/v1/openapi.json describes the rest", r.Method, clip(r.URL.Path, 100)))
-	})
+	m.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) { nothing(m, w, r) })
 	return m
 }
 
-func refuseCommand(w http.ResponseWriter, _ *http.Request) {
-	(&failure{
-		status: http.StatusForbidden, why: "the admin API is read-only (admin.read_only in the configuration), so nothing was changed",
-		cure: "set admin.read_only to false and start Steelyard anew, or change the configuration file and send SIGHUP",
-	}).write(w)
+// nothing answers what no endpoint takes: 405 where another method would be right.
+func nothing(m *http.ServeMux, w http.ResponseWriter, r *http.Request) {
+	var allowed []string
+	for _, method := range []string{http.MethodGet, http.MethodPost, http.MethodPut} {
+		if _, pattern := m.Handler(&http.Request{Method: method, URL: r.URL, Host: r.Host}); pattern != "/" && pattern != "" {
+			allowed = append(allowed, method)
+		}
+	}
+	if len(allowed) > 0 {
+		w.Header().Set("Allow", strings.Join(allowed, ", "))
+		writeFailure(w, http.StatusMethodNotAllowed, fmt.Errorf("%s is not for %s; %s is", clip(r.Method, 20), clip(r.URL.Path, 100), strings.Join(allowed, " or ")))
+		return
+	}
+	writeFailure(w, http.StatusNotFound, fmt.Errorf("there is nothing at %s %s; the pools are at GET /api/v1/pools, and GET /api/v1/openapi.json describes the rest", clip(r.Method, 20), clip(r.URL.Path, 100)))
 }
 
+// refuseCommand stands in the place of all that changes something.
+func (s *Server) refuseCommand(w http.ResponseWriter, r *http.Request) {
+	f := &failure{
+		status: http.StatusForbidden, why: readOnly + ", so nothing was changed",
+		cure: "set admin.read_only to false in the configuration file and send SIGHUP",
+	}
+	s.told(r, orderOf(r), f)
+	f.write(w)
+}
+
+// readyz says whether new requests are to be sent here: not before the pools know
+// whom they may send them to, and not any more once Steelyard stops. It does not
+// ask whether backends are healthy: whoever is in front would take away what
+// explains that, and fails open. Names of pools are for who needs no token.
 func (s *Server) readyz(w http.ResponseWriter, _ *http.Request) {
+	if s.control.Stopping() {
+		writeText(w, http.StatusServiceUnavailable, "stopping\n")
+		return
+	}
 	for _, p := range s.control.Pools() {
 		select {
 		case <-p.Ready():
 		default:
-			writeText(w, http.StatusServiceUnavailable, fmt.Sprintf("pool %s waits for its first checks and sources\n", p.Name()))
+			which := "a pool"
+			if s.access.tokens == nil {
+				which = "pool " + p.Name()
+			}
+			writeText(w, http.StatusServiceUnavailable, which+" waits for its first checks and sources\n")
 			return
 		}
 	}
@@ -178,15 +210,40 @@ func (s *Server) withPool(f func(http.ResponseWriter, *http.Request, *pool.Pool)
 		name, pools := r.PathValue("pool"), s.control.Pools()
 		i := slices.IndexFunc(pools, func(p *pool.Pool) bool { return p.Name() == name })
 		if i < 0 {
-			var names []string
-			for _, p := range pools[:min(len(pools), 50)] {
-				names = append(names, p.Name())
+			err := unknownPool(name, pools)
+			if r.Method == http.MethodPost {
+				s.told(r, orderOf(r), err)
 			}
-			writeFailure(w, http.StatusNotFound, fmt.Errorf("there is no pool %q; there are %v", clip(name, 100), names))
+			writeFailure(w, http.StatusNotFound, err)
 			return
 		}
 		f(w, r, pools[i])
 	}
+}
+
+// unknownPool says which pools there are.
+func unknownPool(name string, pools []*pool.Pool) error {
+	names := make([]string, len(pools))
+	for i, p := range pools {
+		names[i] = p.Name()
+	}
+	return fmt.Errorf("there is no pool %q; %s", clip(name, 100), instead(name, names))
+}
+
+// instead says what there is in the place of what was asked for: the one that was
+// probably meant, or all.
+func instead(got string, names []string) string {
+	const most = 20
+	if near := config.Nearest(got, names); near != "" {
+		return fmt.Sprintf("did you mean %q?", near)
+	}
+	if more := len(names) - most; more > 0 {
+		names = append(names[:most:most], fmt.Sprintf("and %d more", more))
+	}
+	if len(names) == 0 {
+		return "there are none"
+	}
+	return "there are " + strings.Join(names, ", ")
 }
 
 func writeText(w http.ResponseWriter, status int, text string) {

@@ -87,7 +87,7 @@ func TestOrders(t *testing.T) {
 		{"release of nothing", "release", "", 200, `"released":0`},
 
 		{"enable needs nothing undone", "backends/" + one + "/enable", "", 200, `"state":"healthy"`},
-		{"no such backend", "backends/127.0.0.1:2/drain", "", 404, `hasnosuchbackend127.0.0.1:2`},
+		{"no such backend", "backends/127.0.0.1:2/drain", "", 404, `hasnosuchbackend127.0.0.1:2;didyoumean\"127.0.0.1:1\"?`},
 		{"no such action", "backends/" + one + "/kill", "", 400, `therearedrain,enable,disable,weight`},
 		{"not a duration", "backends/" + one + "/drain", `{"for": "soon"}`, 400, `as30sor5m`},
 		{"a negative duration", "backends/" + one + "/drain", `{"for": "-1s"}`, 400, `above0`},
@@ -130,11 +130,16 @@ func TestReading(t *testing.T) {
 		{"GET", "/readyz", 200, "ok"},
 		{"GET", "/api/v1/pools", 200, `"total": 2`},
 		{"GET", "/api/v1/pools/web", 200, `"address": "unix:/a/b"`},
-		{"GET", "/api/v1/pools/shop", 404, `there is no pool \"shop\"; there are [web]`},
+		{"GET", "/api/v1/pools/shop", 404, `there is no pool \"shop\"; there are web`},
+		{"GET", "/api/v1/pools/wbe", 404, `there is no pool \"wbe\"; did you mean \"web\"?`},
+		{"GET", "/api/v1/session", 200, `"who": "loopback"`},
 		{"GET", "/api/v1/consul", 404, "no pool has a source in Consul"},
 		{"GET", "/nowhere", 404, "the pools are at GET /api/v1/pools"},
 		{"POST", "/api/v1/pools/shop/release", 404, "there is no pool"},
-		{"PUT", "/api/v1/pools", 404, "there is nothing at PUT /api/v1/pools"},
+		{"PUT", "/api/v1/pools", 405, "PUT is not for /api/v1/pools; GET is"},
+		{"DELETE", "/api/v1/log", 405, "GET or PUT is"},
+		{"GET", "/api/v1/reload", 405, "POST is"},
+		{"PUT", "/nowhere", 404, "there is nothing at PUT /nowhere"},
 		{"HEAD", "/livez", 200, ""},
 	} {
 		if status, text := call(t, c.method, "http://"+address+c.path, "", nil); status != c.status || !strings.Contains(text, c.want) {
@@ -176,6 +181,99 @@ func TestPagesOfOthersAreRefused(t *testing.T) {
 			t.Errorf("%s: %d %s, want %d", c.name, status, text, c.status)
 		}
 		call(t, "POST", strings.Replace(url, "disable", "enable", 1), "", nil)
+	}
+}
+
+// TestPagesOfOthersReadNothing: what they load as pictures, scripts, frames or
+// streams is refused too; a link to the dashboard works.
+func TestPagesOfOthersReadNothing(t *testing.T) {
+	_, address := newServer(t)
+	for _, c := range []struct {
+		name, path, site, mode, dest string
+		status                       int
+	}{
+		{"a script", "/api/v1/pools", "cross-site", "no-cors", "script", 403},
+		{"a stream that nobody can read", "/api/v1/stream", "cross-site", "no-cors", "empty", 403},
+		{"a frame", "/", "cross-site", "navigate", "iframe", 403},
+		{"another port of this machine", "/metrics", "same-site", "no-cors", "image", 403},
+		{"a link", "/", "cross-site", "navigate", "document", 200},
+		{"typed by hand", "/", "none", "navigate", "document", 200},
+		{"the dashboard itself", "/api/v1/pools", "same-origin", "cors", "empty", 200},
+	} {
+		headers := map[string]string{"Sec-Fetch-Site": c.site, "Sec-Fetch-Mode": c.mode, "Sec-Fetch-Dest": c.dest}
+		if status, text := call(t, "GET", "http://"+address+c.path, "", headers); status != c.status {
+			t.Errorf("%s: %d %.200s, want %d", c.name, status, text, c.status)
+		}
+	}
+}
+
+// TestEveryAnswerIsGuarded: whatever is asked, a browser is told to guess nothing,
+// run nothing, keep nothing and show it to no page of others.
+func TestEveryAnswerIsGuarded(t *testing.T) {
+	_, address := newServer(t)
+	for _, path := range []string{"/", "/ui/app.js", "/ui/none", "/livez", "/readyz", "/metrics", "/api/v1/pools", "/nowhere"} {
+		res, err := http.Get("http://" + address + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		res.Body.Close()
+		for name, want := range map[string]string{
+			"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer", "Cross-Origin-Resource-Policy": "same-origin",
+			"Content-Security-Policy": "default-src 'none'", "Cache-Control": "no-", "Content-Type": "/",
+		} {
+			if got := res.Header.Get(name); !strings.Contains(got, want) {
+				t.Errorf("%s: %s is %q", path, name, got)
+			}
+		}
+		if csp := res.Header.Get("Content-Security-Policy"); !strings.Contains(csp, "frame-ancestors 'none'") {
+			t.Errorf("%s may be framed: %q", path, csp)
+		}
+	}
+}
+
+// TestRefusedOrdersAreInTheAudit: whatever they were refused for.
+func TestRefusedOrdersAreInTheAudit(t *testing.T) {
+	s, address := newServer(t)
+	closed, err := s.With(Options{Admin: config.Admin{Address: "127.0.0.1:0", ReadOnly: true}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	closed.Serve(ln)
+	defer closed.Close()
+	for _, c := range []struct{ at, method, path, want string }{
+		{address, "POST", "/api/v1/pools/shop/backends/127.0.0.1:9/drain", `drain shop 127.0.0.1:9: there is no pool "shop"; there are web`},
+		{address, "POST", "/api/v1/pools/shop/release", `release shop : there is no pool "shop"`},
+		{address, "POST", "/api/v1/pools/web/backends/127.0.0.1:1/kill", `kill web 127.0.0.1:1: there is no action "kill"`},
+		{ln.Addr().String(), "POST", "/api/v1/pools/web/backends/127.0.0.1:1/drain", `drain web 127.0.0.1:1: the admin API is read-only`},
+		{ln.Addr().String(), "POST", "/api/v1/pools/web/release", `release web : the admin API is read-only`},
+		{ln.Addr().String(), "POST", "/api/v1/reload", `reload  : the admin API is read-only`},
+		{ln.Addr().String(), "PUT", "/api/v1/log", `log level  : the admin API is read-only`},
+	} {
+		call(t, c.method, "http://"+c.at+c.path, "{}", nil)
+		list, _ := s.memory.audit.last()
+		if o := list[0]; !strings.HasPrefix(o.What+" "+o.Pool+" "+o.On+": "+o.Result, c.want) || o.Who != "loopback" || o.From != "127.0.0.1" {
+			t.Errorf("%s %s: %+v, want %s", c.method, c.path, o, c.want)
+		}
+	}
+	_, text := call(t, "GET", "http://"+ln.Addr().String()+"/api/v1/session", "", nil)
+	if !strings.Contains(text, `"read_only": true`) || !strings.Contains(text, `"why": "the admin API is read-only`) {
+		t.Errorf("the session does not say that nothing can be changed: %s", text)
+	}
+}
+
+// TestReadyzWhileStopping: nothing new is to be sent to who stops.
+func TestReadyzWhileStopping(t *testing.T) {
+	s, address := newServer(t)
+	s.control.(*fakeControl).stopping.Store(true)
+	if status, text := call(t, "GET", "http://"+address+"/readyz", "", nil); status != 503 || text != "stopping\n" {
+		t.Errorf("%d %s", status, text)
+	}
+	if status, _ := call(t, "GET", "http://"+address+"/livez", "", nil); status != 200 {
+		t.Errorf("it lives still, and /livez says %d", status)
 	}
 }
 

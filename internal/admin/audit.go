@@ -49,6 +49,20 @@ func (a *audit) last() (list []order, total int64) {
 	return list, a.count
 }
 
+// orderOf is what a request orders, by its path alone: for orders that are refused
+// before anybody reads them.
+func orderOf(r *http.Request) order {
+	o := order{What: r.PathValue("action"), Pool: r.PathValue("pool"), On: r.PathValue("address")}
+	if o.What == "" { // release, reload and log end with what they are
+		_, o.What, _ = strings.Cut(strings.TrimPrefix(r.URL.Path, "/api"), "/v1/")
+		o.What = o.What[strings.LastIndexByte(o.What, '/')+1:]
+	}
+	if o.What == "log" {
+		o.What = "log level"
+	}
+	return o
+}
+
 // told writes an order and what came of it into the audit and the log.
 func (s *Server) told(r *http.Request, o order, err error) {
 	c := callerOf(r)
@@ -57,7 +71,7 @@ func (s *Server) told(r *http.Request, o order, err error) {
 	if err != nil {
 		o.Result, level = clip(err.Error(), 500), slog.LevelWarn
 	}
-	o.On, o.Value = clip(o.On, 300), clip(o.Value, 100)
+	o.What, o.Pool, o.On, o.Value = clip(o.What, 20), clip(o.Pool, 100), clip(o.On, 300), clip(o.Value, 100)
 	s.memory.audit.add(&o)
 	attrs := []slog.Attr{slog.String("what", o.What), slog.String("who", o.Who), slog.String("result", o.Result)}
 	for _, a := range [][2]string{{"from", o.From}, {"pool", o.Pool}, {"backend", o.On}, {"value", o.Value}} {

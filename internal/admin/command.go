@@ -45,7 +45,10 @@ func (s *Server) operate(w http.ResponseWriter, r *http.Request, p *pool.Pool) {
 	} else {
 		err = act(p, address, action, c)
 	}
-	s.told(r, order{What: clip(action, 20), Pool: p.Name(), On: address, Value: c.value()}, err)
+	if errors.Is(err, pool.ErrNoBackend) {
+		err = fmt.Errorf("%w; %s", err, instead(address, addresses(p)))
+	}
+	s.told(r, order{What: action, Pool: p.Name(), On: address, Value: c.value()}, err)
 	switch {
 	case errors.Is(err, pool.ErrNoBackend):
 		writeFailure(w, http.StatusNotFound, err)
@@ -54,6 +57,18 @@ func (s *Server) operate(w http.ResponseWriter, r *http.Request, p *pool.Pool) {
 	default:
 		s.showPool(w, r, p)
 	}
+}
+
+// addresses are those of a pool's backends.
+func addresses(p *pool.Pool) (list []string) {
+	st, err := p.Status()
+	if err != nil {
+		return nil
+	}
+	for i := range st.Backends {
+		list = append(list, st.Backends[i].Address)
+	}
+	return list
 }
 
 // reload reads the configuration file anew.

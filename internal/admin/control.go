@@ -34,6 +34,9 @@ type Control interface {
 	// Reload reads the configuration file anew. On error the generation in force
 	// goes on.
 	Reload() error
+	// Stopping reports whether the process has begun to stop, so that nothing new
+	// is to be sent to it.
+	Stopping() bool
 	// SetLogLevel sets what is logged: debug, info, warn or error.
 	SetLogLevel(level string) error
 	LogLevel() string

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"steelyard/discovery"
@@ -28,6 +29,9 @@ type fakeControl struct {
 	pools  []*pool.Pool
 	broken error // that a reload finds
 	level  string
+
+	stopping atomic.Bool
+	panics   atomic.Bool // whoever asks for errors
 }
 
 func (c *fakeControl) Sample(into *metrics.Sample) {
@@ -51,6 +55,8 @@ func (c *fakeControl) add(p *pool.Pool) {
 	c.pools = append(c.pools, p)
 }
 
+func (c *fakeControl) Stopping() bool { return c.stopping.Load() }
+
 func (c *fakeControl) Consul() *discovery.Consul { return nil }
 
 func (c *fakeControl) Routes() []RouteView {
@@ -72,6 +78,9 @@ func (c *fakeControl) Explain(q explain.Question) (explain.Answer, error) {
 }
 
 func (c *fakeControl) Errors() ([]errorlog.Record, int64) {
+	if c.panics.Load() {
+		panic("the error log is broken")
+	}
 	return []errorlog.Record{{
 		At: time.Now(), Cause: "connect_refused", Status: 502, Hint: "start it", RequestID: "r1", Method: "GET", Path: "/<b>",
 		Pool: "web", Backend: "127.0.0.1:1", Total: 1500 * time.Microsecond,

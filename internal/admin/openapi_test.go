@@ -97,6 +97,7 @@ func TestAnswersAreAsDocumented(t *testing.T) {
 		{"POST", "/api/v1/explain", "", `{"host": "x", "headers": {"cookie": "a=b"}}`, 200},
 		{"POST", "/api/v1/explain", "", `{"path": "x"}`, 400},
 		{"GET", "/api/v1/errors", "", "", 200},
+		{"GET", "/api/v1/session", "", "", 200},
 		{"GET", "/api/v1/generation", "", "", 200},
 		{"POST", "/api/v1/reload", "", "", 200},
 		{"GET", "/api/v1/consul", "", "", 404},
@@ -259,7 +260,7 @@ func TestSchemasHaveTheFieldsOfTheViews(t *testing.T) {
 	for name, view := range map[string]any{
 		"Pool": poolView{}, "Counters": counters{}, "Backend": backendView{}, "Check": checkView{}, "CheckResult": resultView{},
 		"Source": sourceView{}, "Consul": consulView{}, "Route": routeJSON{}, "ErrorRecord": errorJSON{}, "Attempt": attemptJSON{},
-		"Generation": generationJSON{}, "Order": order{}, "Question": explain.Question{}, "Answer": explain.Answer{},
+		"Generation": generationJSON{}, "Session": sessionView{}, "Order": order{}, "Question": explain.Question{}, "Answer": explain.Answer{},
 		"RouteStep": explain.RouteStep{}, "Candidate": explain.Candidate{}, "Series": Series{}, "Live": Live{},
 		"LiveTotal": LiveTotal{}, "LivePool": LivePool{}, "LiveBackend": LiveBackend{},
 	} {

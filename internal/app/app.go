@@ -167,8 +167,9 @@ func (a *App) Failed() <-chan error { return a.failed }
 // Consul, for those who follow it there to hear of that.
 const leaveFirst = 500 * time.Millisecond
 
-// Stop ends gracefully within the configured time: Consul is told, no new
-// connections, what is in flight finishes, WebSockets are told, the rest is cut.
+// Stop ends gracefully within the configured time: whoever is in front is told, by
+// /readyz and Consul, and gets time to act on it; no new connections, what is in
+// flight finishes, WebSockets are told, the rest is cut.
 func (a *App) Stop() {
 	a.die()
 	a.reloading.Lock() // one under way gives up, or ends
@@ -176,15 +177,10 @@ func (a *App) Stop() {
 	a.reloading.Unlock()
 	a.tasks.Wait()
 	f := a.now()
+	began := time.Now()
+	a.leave(f)
 	ctx, cancel := context.WithTimeout(context.Background(), f.cfg.ShutdownTimeout)
 	defer cancel()
-	began := time.Now()
-	if f.consul != nil && !a.succeeded.Load() && f.consul.Withdraw() {
-		select {
-		case <-time.After(leaveFirst):
-		case <-ctx.Done():
-		}
-	}
 	defer context.AfterFunc(ctx, a.finish)() // listeners that leave are cut as well
 	cut := make(chan int)
 	for _, l := range f.listeners {
@@ -202,6 +198,23 @@ func (a *App) Stop() {
 		slog.Warn("stopped; connections had to be cut", "connections", n, "shutdown_timeout", f.cfg.ShutdownTimeout)
 	}
 	a.summarise(f, time.Since(began))
+}
+
+// leave tells that Steelyard stops and gives those who follow that in Consul or ask
+// /readyz time to send nothing new here. Where another process goes on, there is
+// nothing to tell.
+func (a *App) leave(f *inForce) {
+	if a.succeeded.Load() {
+		return
+	}
+	wait := f.cfg.ShutdownDelay
+	if f.consul != nil && f.consul.Withdraw() {
+		wait = max(wait, leaveFirst)
+	}
+	if f.cfg.ShutdownDelay > 0 {
+		slog.Info("stopping: still serving for shutdown_delay; /readyz says 503", "shutdown_delay", f.cfg.ShutdownDelay)
+	}
+	time.Sleep(wait)
 }
 
 // summarise logs what the pools did, so that a run leaves its figures.

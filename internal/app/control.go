@@ -17,6 +17,9 @@ import (
 // Pools are those now in force, in the order of the file.
 func (a *App) Pools() []*pool.Pool { return slices.Clone(a.now().pools) }
 
+// Stopping reports whether Stop has been called, or another process goes on.
+func (a *App) Stopping() bool { return a.life.Err() != nil || a.succeeded.Load() }
+
 // Consul is the connection to Consul; nil when nothing asks for it.
 func (a *App) Consul() *discovery.Consul { return a.now().consul }
 

@@ -16,7 +16,7 @@ const token = "a-token-of-the-tests"
 // calls are the reading calls of the API.
 var calls = []string{
 	"/api/v1/pools", "/api/v1/pools/web", "/api/v1/backends", "/api/v1/routes", "/api/v1/errors", "/api/v1/generation",
-	"/api/v1/audit", "/api/v1/log", "/api/v1/history", "/api/v1/openapi.json", "/metrics", "/readyz",
+	"/api/v1/audit", "/api/v1/log", "/api/v1/history", "/api/v1/openapi.json", "/api/v1/session", "/metrics",
 }
 
 // TestAnOpenAdminIsRefused: check finds an address that others can reach and that
@@ -35,8 +35,8 @@ func TestAnOpenAdminIsRefused(t *testing.T) {
 	}
 }
 
-// TestATokenIsNeeded: on an address of all the machine, nothing but /livez and the
-// files of the dashboard is had without the token.
+// TestATokenIsNeeded: on an address of all the machine, nothing but /livez, /readyz
+// and the files of the dashboard is had without the token.
 func TestATokenIsNeeded(t *testing.T) {
 	t.Parallel()
 	_, port, _ := strings.Cut(harness.FreeAddress(t), ":")
@@ -52,7 +52,7 @@ func TestATokenIsNeeded(t *testing.T) {
 			t.Errorf("%s with the token: %d %s", path, status, text)
 		}
 	}
-	for _, path := range []string{"/livez", "/"} {
+	for _, path := range []string{"/livez", "/readyz", "/"} {
 		if status, text := api(t, c, "GET", url+path, ""); status != 200 {
 			t.Errorf("%s: %d %s", path, status, text)
 		}

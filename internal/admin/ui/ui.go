@@ -45,6 +45,7 @@ func Handler() http.Handler {
 		head.Set("X-Content-Type-Options", "nosniff")
 		head.Set("Referrer-Policy", "no-referrer")
 		head.Set("Cross-Origin-Opener-Policy", "same-origin")
+		head.Set("Cross-Origin-Resource-Policy", "same-origin")
 		f, known := files[name]
 		if !known {
 			head.Set("Cache-Control", "no-store")
