@@ -329,7 +329,7 @@ func (c *clientConn) Close() error {
 	}
 	switch {
 	case c.abort || c.wasCut.Load():
-		resetOnClose(&c.socket)
+		c.socket.ResetOnClose()
 	case c.linger:
 		c.lingerUntilClosed()
 	}
@@ -337,13 +337,6 @@ func (c *clientConn) Close() error {
 	err := c.socket.Close()
 	c.listener.remove(c)
 	return err
-}
-
-// resetOnClose makes the coming Close a reset, where the network has such a thing.
-func resetOnClose(s *transport.Socket) {
-	if tc, ok := s.Conn.(*net.TCPConn); ok {
-		_ = tc.SetLinger(0)
-	}
 }
 
 func (c *clientConn) lingerUntilClosed() {

@@ -83,7 +83,7 @@ func (x *exchange) upgrade() {
 	x.bytesIn, x.bytesOut = t.client.passed, t.backend.passed
 	if t.broken.Load() {
 		c.abort = true
-		resetOnClose(&conn.Socket)
+		conn.Socket.ResetOnClose()
 	}
 }
 

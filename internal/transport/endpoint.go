@@ -88,7 +88,7 @@ func (e *Endpoint) Get(repeatable bool, at time.Duration) *Conn {
 			e.push(c)
 			return nil
 		}
-		if state := c.Socket.Peek(); state != SocketQuiet {
+		if state := c.Socket.Idle(); state != SocketQuiet {
 			e.learn(c, state, at)
 			c.Close()
 			continue
@@ -193,7 +193,7 @@ func (e *Endpoint) sweepBatch(from int) (dead []*Conn, more bool) {
 			dead = append(dead, c)
 			continue
 		}
-		if state := c.Socket.Peek(); state != SocketQuiet {
+		if state := c.Socket.Idle(); state != SocketQuiet {
 			e.learn(c, state, at)
 			dead = append(dead, c)
 			continue

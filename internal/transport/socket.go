@@ -13,11 +13,13 @@ import (
 // Socket is a TCP or unix connection that reads and writes with system calls of
 // its own: without telling the scheduler of calls that cannot block, without a
 // buffer while it waits, and with a look at whether the peer is still there.
-// One goroutine at a time may read and one may write.
+// One goroutine at a time may read and one may write. With InitTLS all that is
+// said of bytes is said of those inside TLS.
 type Socket struct {
-	net.Conn
-	fd  int
-	raw syscall.RawConn
+	net.Conn // below TLS
+	fd       int
+	raw      syscall.RawConn
+	secure   *secure // nil without TLS
 
 	// Of a read and of a write that wait in the runtime. The functions are
 	// made once: closures made for each call would be garbage.
@@ -35,8 +37,15 @@ type transfer struct {
 	err error
 }
 
-// errAgain says that a call would have had to wait.
-var errAgain = errors.New("resource temporarily unavailable")
+// errAgain says that a call would have had to wait. It is temporary in the words
+// of package net, so that TLS goes on after it where it was.
+var errAgain error = againError{}
+
+type againError struct{}
+
+func (againError) Error() string   { return "resource temporarily unavailable" }
+func (againError) Timeout() bool   { return true }
+func (againError) Temporary() bool { return true }
 
 // Init makes s wrap nc.
 func (s *Socket) Init(nc net.Conn) error {
@@ -109,6 +118,14 @@ func (s *Socket) readNow(p []byte) (int, error) {
 
 // Write writes all of p.
 func (s *Socket) Write(p []byte) (int, error) {
+	if s.secure != nil {
+		return s.secure.tls.Write(p)
+	}
+	return s.write(p)
+}
+
+// write writes all of p below TLS.
+func (s *Socket) write(p []byte) (int, error) {
 	s.out = transfer{p: p}
 	err := s.raw.Write(s.writeFn)
 	n := s.out.n
@@ -121,29 +138,62 @@ func (s *Socket) Write(p []byte) (int, error) {
 
 func (s *Socket) tryWrite(uintptr) bool {
 	t := &s.out
-	for t.n < len(t.p) {
-		rest := t.p[t.n:]
+	n, err := s.writeNow(t.p[t.n:])
+	t.n += n
+	if err == errAgain {
+		return false
+	}
+	t.err = err
+	return true
+}
+
+// writeNow writes what can be written without waiting.
+func (s *Socket) writeNow(p []byte) (done int, err error) {
+	for done < len(p) {
+		rest := p[done:]
 		n, _, errno := syscall.RawSyscall(syscall.SYS_WRITE, uintptr(s.fd), uintptr(unsafe.Pointer(unsafe.SliceData(rest))), uintptr(len(rest)))
 		switch {
 		case errno == syscall.EAGAIN:
-			return false
+			return done, errAgain
 		case errno == syscall.EINTR:
 		case errno != 0:
-			t.err = errno
-			return true
+			return done, errno
 		default:
-			t.n += int(n)
+			done += int(n)
 		}
 	}
-	return true
+	return done, nil
 }
 
 // CloseWrite ends the direction to the peer.
 func (s *Socket) CloseWrite() error {
+	if s.secure != nil {
+		s.secure.sayEnd()
+	}
 	if cw, ok := s.Conn.(interface{ CloseWrite() error }); ok {
 		return cw.CloseWrite()
 	}
 	return nil
+}
+
+// ResetOnClose makes the coming Close abrupt: a reset, where the network has such
+// a thing, and without TLS's word that this was all.
+func (s *Socket) ResetOnClose() {
+	if s.secure != nil {
+		s.secure.silent = true
+	}
+	if tc, ok := s.Conn.(*net.TCPConn); ok {
+		_ = tc.SetLinger(0)
+	}
+}
+
+// Close closes the connection and does not wait. Who has to be sure that the peer
+// gets the end of a TLS stream calls CloseWrite before.
+func (s *Socket) Close() error {
+	if s.secure != nil {
+		return s.secure.closeNow()
+	}
+	return s.Conn.Close()
 }
 
 // SocketState is what a look at a socket without reading from it shows.
@@ -157,8 +207,14 @@ const (
 )
 
 // Peek looks at the socket without consuming anything. It must be called only
-// by an owner of the connection, who knows that it has not been closed.
+// by an owner of the connection, who knows that it has not been closed; another
+// goroutine may be reading. With TLS it sees what is encrypted: SocketData may
+// be a message of TLS's own, and a peer that has ended its direction has closed,
+// even if there is something left to read.
 func (s *Socket) Peek() SocketState {
+	if s.secure != nil {
+		return s.peekBelow()
+	}
 	var b [1]byte
 	for {
 		n, _, errno := syscall.RawSyscall6(syscall.SYS_RECVFROM, uintptr(s.fd), uintptr(unsafe.Pointer(&b[0])), 1,
