@@ -12,11 +12,19 @@ import (
 const (
 	// historySteps is how many seconds are kept.
 	historySteps = 900
-	// maxTracks bounds how many pools, backends and causes have a history: it
-	// bounds the memory to 70 MB if all of them are busy. Those beyond are seen
-	// in Live alone until others have gone.
+	// maxTracks bounds how many pools and backends have a history: it bounds the
+	// memory to 70 MB if all of them are busy. Those beyond are seen in Live alone
+	// until others have gone.
 	maxTracks = 2500
+	// maxCauseTracks bounds how many causes of errors have one, all pools
+	// together: 7 MB, because of a cause the rate alone is kept. They have a bound
+	// of their own, so that an outage of many pools takes no place from backends.
+	maxCauseTracks = 2000
 )
+
+// PassedOn stands among the causes of a pool for the responses of 500 and above
+// that backends gave themselves.
+const PassedOn = "passed_on"
 
 // The figures that are kept of each second. Of a backend the latencies are the
 // times to the first byte.
@@ -53,9 +61,11 @@ var nan32 = float32(math.NaN())
 // same reports equality where NaN is NaN.
 func same(a, b float32) bool { return a == b || a != a && b != b }
 
-// trackKey names what has a history: the process (all ""), a pool, a backend, or
-// a cause of errors.
-type trackKey struct{ pool, backend, cause string }
+// trackKey names what has a history: the process (all ""), a pool, a backend.
+type trackKey struct{ pool, backend string }
+
+// causeKey names a cause of errors, of the process or of a pool.
+type causeKey struct{ pool, cause string }
 
 // track is the history of one of them: a ring for each column, with the second n
 // at n modulo historySteps.
@@ -63,6 +73,7 @@ type track struct {
 	rings [columns][]float32
 	first int64 // the second it begins with
 	last  int64 // the newest that is in it
+	busy  int64 // of causes: the last with an error
 }
 
 func newTrack(step int64) *track {
@@ -133,6 +144,7 @@ type History struct {
 	mu      sync.RWMutex // guards what follows
 	step    int64
 	tracks  map[trackKey]*track
+	causes  map[causeKey]*track
 	changed chan struct{} // closed with the next second
 }
 
@@ -141,7 +153,7 @@ type History struct {
 func NewHistory(read func(*metrics.Sample)) *History {
 	h := &History{
 		read: read, origin: time.Now(), stop: make(chan struct{}), stopped: make(chan struct{}),
-		tracks: map[trackKey]*track{}, changed: make(chan struct{}),
+		tracks: map[trackKey]*track{}, causes: map[causeKey]*track{}, changed: make(chan struct{}),
 	}
 	go h.run()
 	return h
@@ -184,6 +196,11 @@ func (h *History) sample() {
 			delete(h.tracks, key)
 		}
 	}
+	for key, t := range h.causes {
+		if h.step-t.busy >= historySteps {
+			delete(h.causes, key)
+		}
+	}
 	changed := h.changed
 	h.changed = make(chan struct{})
 	h.live.Store(live)
@@ -204,6 +221,23 @@ func (h *History) put(key trackKey, step int64, v *row) {
 	t.put(step, v)
 }
 
+// putCause keeps the errors per second of one cause. Seconds without any are only
+// kept where there were some. h.mu is held.
+func (h *History) putCause(key causeKey, step int64, rate float32) {
+	t := h.causes[key]
+	if t == nil {
+		if rate == 0 || len(h.causes) >= maxCauseTracks {
+			return
+		}
+		t = newTrack(step)
+		h.causes[key] = t
+	}
+	if rate > 0 {
+		t.busy = step
+	}
+	t.put(step, &row{colRate: rate, colP50: nan32, colP95: nan32, colP99: nan32, colFirstByte: nan32})
+}
+
 // Now is the view of the newest second; nil before the first sample.
 func (h *History) Now() *Live { return h.live.Load() }
 
@@ -221,6 +255,9 @@ func (h *History) Size() (bytes int) {
 	for _, t := range h.tracks {
 		bytes += t.size()
 	}
+	for _, t := range h.causes {
+		bytes += t.size()
+	}
 	return bytes
 }
 
@@ -230,6 +267,9 @@ type Series struct {
 	Step    int64               `json:"step_ms"`
 	From    time.Time           `json:"from"` // the end of the first step
 	Columns map[string][]Number `json:"columns"`
+	// Causes are the errors of a pool per second, with one row for each cause that
+	// there was and one for PassedOn.
+	Causes map[string][]Number `json:"causes,omitempty"`
 }
 
 // Read returns the last seconds (1 to 900) of a backend, of a pool if backend is
@@ -253,6 +293,9 @@ func (h *History) Read(pool, backend string, seconds int) Series {
 		}
 		s.Columns[name] = h.column(t, source, from)
 	}
+	if pool != "" && backend == "" {
+		s.Causes = h.causesOf(pool, from)
+	}
 	return s
 }
 
@@ -262,12 +305,29 @@ func (h *History) Causes(seconds int) Series {
 	h.mu.RLock()
 	defer h.mu.RUnlock()
 	s, from := h.series(seconds)
-	for key, t := range h.tracks {
-		if key.cause != "" {
-			s.Columns[key.cause] = h.column(t, colRate, from)
-		}
-	}
+	s.Columns = h.causesOf("", from)
 	return s
+}
+
+// causesOf lists the errors of a pool, or of the process, since a second. Where the
+// pool is known and a cause is not, there was none of it.
+func (h *History) causesOf(pool string, from int64) map[string][]Number {
+	all, base := map[string][]Number{}, h.tracks[trackKey{pool: pool}]
+	for key, t := range h.causes {
+		if key.pool != pool || t.busy < from {
+			continue
+		}
+		values := h.column(t, colRate, from)
+		for i, v := range values {
+			if v != v && base != nil {
+				if known := base.get(colRate, from+int64(i)); known == known {
+					values[i] = 0
+				}
+			}
+		}
+		all[key.cause] = values
+	}
+	return all
 }
 
 func (h *History) series(seconds int) (s Series, from int64) {

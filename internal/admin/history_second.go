@@ -82,13 +82,34 @@ func (s *second) cause(t *LiveTotal, cause string, n int64) {
 	if !s.known {
 		return
 	}
-	key := trackKey{cause: cause}
 	if n > 0 {
 		t.Causes = append(t.Causes, LiveCause{cause, s.rate(n)})
-	} else if s.h.tracks[key] == nil {
-		return // a cause that there never was is not kept
 	}
-	s.put(key, &row{colRate: float32(s.rate(n)), colP50: nan32, colP95: nan32, colP99: nan32, colFirstByte: nan32})
+	s.putCause(causeKey{cause: cause}, n)
+}
+
+// causes keeps what went wrong for the clients of a pool.
+func (s *second) causes(p, old *metrics.PoolSample) {
+	if !s.known {
+		return
+	}
+	for i, c := range p.Errors {
+		s.putCause(causeKey{p.Name, c.Cause}, since(c.Count, countOf(old.Errors, i, c.Cause)))
+	}
+	s.putCause(causeKey{p.Name, PassedOn}, since(p.PassedOn, old.PassedOn))
+}
+
+// countOf looks where it was likely; a cause that is new has counted nothing.
+func countOf(counts []metrics.CauseCount, likely int, cause string) int64 {
+	if likely < len(counts) && counts[likely].Cause == cause {
+		return counts[likely].Count
+	}
+	for _, c := range counts {
+		if c.Cause == cause {
+			return c.Count
+		}
+	}
+	return 0
 }
 
 // pool makes the view of a pool and adds what it took to the distributions.
@@ -120,6 +141,7 @@ func (s *second) pool(v *LivePool, p, old *metrics.PoolSample, latency, firstByt
 	}
 	r[colFirstByte] = float32(s.median(&first))
 	s.put(trackKey{pool: p.Name}, &r)
+	s.causes(p, old)
 	return r
 }
 
@@ -199,6 +221,12 @@ func intend(all []LiveBackend, failOpen bool) {
 func (s *second) put(key trackKey, v *row) {
 	if s.keep {
 		s.h.put(key, s.step, v)
+	}
+}
+
+func (s *second) putCause(key causeKey, n int64) {
+	if s.keep {
+		s.h.putCause(key, s.step, float32(s.rate(n)))
 	}
 }
 

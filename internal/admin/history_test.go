@@ -82,9 +82,9 @@ func (f *fakeProcess) read(into *metrics.Sample) {
 	into.Pools = into.Pools[:len(f.Pools)]
 	for i := range f.Pools {
 		p := &into.Pools[i]
-		backends := append(p.Backends[:0], f.Pools[i].Backends...)
+		backends, errors := append(p.Backends[:0], f.Pools[i].Backends...), append(p.Errors[:0], f.Pools[i].Errors...)
 		*p = f.Pools[i]
-		p.Backends = backends
+		p.Backends, p.Errors = backends, errors
 		f.latency[i].Read(&p.Latency)
 		for j := range backends {
 			f.firstByte[i][j].Read(&backends[j].FirstByte)
@@ -340,10 +340,83 @@ func TestHistoryCauses(t *testing.T) {
 			f.pass(time.Second)
 		}
 		s := h.Causes(900)
-		if got := values(s, "reset_before_response"); got != "- - 4 0 6" || len(s.Columns) != 1 {
+		if got := values(s, "reset_before_response"); got != "- 0 4 0 6" || len(s.Columns) != 1 {
 			t.Errorf("%s in %v", got, s.Columns)
 		}
 	})
+}
+
+// TestHistoryOfAPoolHasItsCauses: what went wrong for whom, each pool by itself;
+// what has not happened for 15 minutes is forgotten.
+func TestHistoryOfAPoolHasItsCauses(t *testing.T) {
+	f := newFakeProcess(2, 1)
+	second := func(counts ...metrics.CauseCount) {
+		f.Pools[0].Errors = counts
+		f.pass(time.Second)
+	}
+	inHistory(t, f, func(h *History) {
+		second()
+		second(metrics.CauseCount{Cause: "drained", Count: 4})
+		// A cause that comes before those there were moves them.
+		second(metrics.CauseCount{Cause: "connect_refused", Count: 1}, metrics.CauseCount{Cause: "drained", Count: 6})
+		f.Pools[0].PassedOn += 7
+		second(f.Pools[0].Errors...)
+		s := h.Read("pool0", "", 900)
+		for cause, want := range map[string]string{"drained": "- 0 4 2 0", "connect_refused": "- 0 0 1 0", PassedOn: "- 0 0 0 7"} {
+			if got := values(Series{Columns: s.Causes}, cause); got != want {
+				t.Errorf("%s: %s, want %s", cause, got, want)
+			}
+		}
+		if len(s.Causes) != 3 || s.Columns["drained"] != nil {
+			t.Errorf("causes %v, columns %v", s.Causes, s.Columns)
+		}
+		if others := [][]Number{h.Read("pool1", "", 900).Causes["drained"], h.Read("pool0", "10.0.0.0:80", 900).Causes["drained"], h.Causes(900).Columns["drained"]}; fmt.Sprint(others) != "[[] [] []]" {
+			t.Errorf("others have them too: %v", others)
+		}
+		if got := h.Read("pool0", "", 1).Causes; len(got) != 1 || got[PassedOn] == nil {
+			t.Errorf("the last second has %v", got)
+		}
+		text, err := json.Marshal(h.Read("pool1", "", 2))
+		if err != nil || strings.Contains(string(text), "causes") {
+			t.Errorf("%s %v", text, err)
+		}
+		f.pass((historySteps - 1) * time.Second)
+		if n := len(h.causes); n != 1 {
+			t.Errorf("%d causes are kept after 899 seconds", n)
+		}
+		f.pass(time.Second)
+		if n := len(h.causes); n != 0 {
+			t.Errorf("%d causes are kept after 900 seconds", n)
+		}
+	})
+}
+
+// TestCausesAreBounded: an outage of very many pools costs what is said, and takes
+// no place from backends.
+func TestCausesAreBounded(t *testing.T) {
+	f := newFakeProcess(400, 1)
+	for i := range f.Pools {
+		for c := range 21 {
+			f.Pools[i].Errors = append(f.Pools[i].Errors, metrics.CauseCount{Cause: fmt.Sprint("cause", c)})
+		}
+	}
+	h := newIdleHistory(f)
+	h.sample()
+	for range 3 {
+		for i := range f.Pools {
+			for c := range f.Pools[i].Errors {
+				f.Pools[i].Errors[c].Count++
+			}
+		}
+		h.sample()
+	}
+	size := 0
+	for _, t := range h.causes {
+		size += t.size()
+	}
+	if len(h.causes) != maxCauseTracks || size > 8<<20 || len(h.tracks) != 1+400+400 {
+		t.Errorf("%d causes in %d bytes, %d other histories", len(h.causes), size, len(h.tracks))
+	}
 }
 
 // TestHistoryIsBounded: neither many names nor long times make it grow.
@@ -372,6 +445,14 @@ func TestHistoryIsBounded(t *testing.T) {
 // busy moves all counters of all backends, as a busy process would.
 func busy(f *fakeProcess) {
 	for i := range f.Pools {
+		p := &f.Pools[i]
+		p.PassedOn++
+		if p.Errors == nil {
+			p.Errors = []metrics.CauseCount{{Cause: "no_backend"}, {Cause: "drained"}}
+		}
+		for c := range p.Errors {
+			p.Errors[c].Count++
+		}
 		for j := range f.Pools[i].Backends {
 			f.serve(i, j, 1, 200, time.Duration(i+j)*time.Millisecond)
 			f.serve(i, j, 1, 200, time.Duration(100+j)*time.Millisecond)
@@ -383,7 +464,7 @@ func busy(f *fakeProcess) {
 // newIdleHistory is a History whose goroutine is not running, so that a test
 // samples when it wants; the clock of its samples goes a second each time.
 func newIdleHistory(f *fakeProcess) *History {
-	h := &History{origin: time.Now(), tracks: map[trackKey]*track{}, changed: make(chan struct{})}
+	h := &History{origin: time.Now(), tracks: map[trackKey]*track{}, causes: map[causeKey]*track{}, changed: make(chan struct{})}
 	at := h.origin
 	h.read = func(into *metrics.Sample) {
 		f.read(into)

@@ -16,6 +16,7 @@ type poolView struct {
 	Total    int           `json:"total"`
 	FailOpen *time.Time    `json:"fail_open_since,omitempty"`
 	Why      string        `json:"why,omitempty"`
+	Affinity string        `json:"affinity,omitempty"`
 	Waiting  int           `json:"waiting"`
 	Counters counters      `json:"counters"`
 	Sources  []sourceView  `json:"sources,omitempty"`
@@ -47,6 +48,7 @@ type backendView struct {
 	Held         bool              `json:"held,omitempty"`
 	InFlight     int64             `json:"in_flight"`
 	Tunnels      int               `json:"upgraded"`
+	Bound        *int              `json:"bound,omitempty"`
 	Requests     int64             `json:"requests"`
 	Failures     int64             `json:"failures"`
 	FirstByte    float64           `json:"first_byte_ms,omitempty"`
@@ -111,7 +113,7 @@ func viewConsul(s *discovery.ConsulStats) consulView {
 func viewPool(p *pool.Pool, s *pool.Status, whole bool) poolView {
 	c := &p.Stats
 	v := poolView{
-		Name: s.Name, Policy: s.Policy, FailOpen: when(s.FailOpenSince), Why: s.Why, Waiting: s.Waiting,
+		Name: s.Name, Policy: s.Policy, FailOpen: when(s.FailOpenSince), Why: s.Why, Affinity: s.Affinity, Waiting: s.Waiting,
 		Backends: make([]backendView, 0, len(s.Backends)),
 		Counters: counters{
 			Requests: c.Requests.Load(), Attempts: c.Attempts.Load(), Retries: c.Retries.Load(), RetriesDenied: c.RetriesDenied.Load(),
@@ -144,6 +146,9 @@ func viewBackend(b *pool.BackendStatus, whole bool) backendView {
 		DrainUntil: when(b.DrainUntil), EjectedUntil: when(b.EjectedUntil), Left: b.Left, Held: b.Held,
 		InFlight: b.InFlight, Tunnels: b.Tunnels, Requests: b.Requests, Failures: b.Failures, FirstByte: milliseconds(b.FirstByte),
 		Open: b.Open, Idle: b.Idle, Source: b.Source, Name: b.Name, Tags: b.Tags, Meta: b.Meta,
+	}
+	if b.Bound >= 0 {
+		v.Bound = &b.Bound
 	}
 	if !b.DrainUntil.IsZero() {
 		v.DrainLeft = max(time.Until(b.DrainUntil).Milliseconds(), 0)

@@ -16,9 +16,9 @@ const maxChanges = 200
 
 // describe says in words what b changes in a, one line each: listeners, routes,
 // pools, and the rest of the file, in file order. bound counts the clients bound
-// to backends of a pool of a, where that is known. What may be secret is not
-// quoted.
-func describe(a, b *config.Config, bound func(pool string) (n int, known bool)) []string {
+// to the backends of a pool of a, by address; nil where that is not known. What
+// may be secret is not quoted.
+func describe(a, b *config.Config, bound func(pool string) map[string]int) []string {
 	d := &differ{bound: bound}
 	d.listeners(a.Listeners, b.Listeners)
 	d.routes(a.Routes, b.Routes)
@@ -34,7 +34,7 @@ func describe(a, b *config.Config, bound func(pool string) (n int, known bool)) 
 }
 
 type differ struct {
-	bound func(pool string) (int, bool)
+	bound func(pool string) map[string]int
 	lines []string
 }
 
@@ -156,17 +156,38 @@ func number(n int, noun string) string {
 
 // affected counts the clients that lose the backend they are bound to.
 func (d *differ) affected(p *config.Pool, lead string) string {
-	switch n, known := d.bound(p.Name); {
-	case p.Sticky == nil:
+	if p.Sticky == nil {
 		return ""
-	case known:
-		return lead + number(n, "bound session") + " affected"
 	}
-	return lead + "sessions bound by cookie are affected"
+	by := d.bound(p.Name)
+	if by == nil {
+		return lead + "sessions bound by cookie are affected"
+	}
+	n := 0
+	for _, bound := range by {
+		n += bound
+	}
+	return lead + number(n, "bound session") + " affected"
+}
+
+// leaving counts the clients that are bound to backends that leave while affinity
+// goes on: they move when the drain of these is over.
+func (d *differ) leaving(before, after *config.Pool, left []string) string {
+	if len(left) == 0 || before.Sticky == nil || !reflect.DeepEqual(before.Sticky, after.Sticky) {
+		return "" // without affinity all clients are affected, which is said there
+	}
+	by, n := d.bound(before.Name), 0
+	if by == nil {
+		return ""
+	}
+	for _, address := range left {
+		n += by[address]
+	}
+	return "; " + number(n, "bound session") + " affected"
 }
 
 func (d *differ) pool(before, after *config.Pool) {
-	what := backends(before.Backends, after.Backends)
+	what := d.backends(before, after)
 	if was, is := before.Sticky, after.Sticky; !reflect.DeepEqual(was, is) {
 		text := "sticky on"
 		if is == nil {
@@ -193,10 +214,10 @@ func (d *differ) pool(before, after *config.Pool) {
 }
 
 // backends says which came, which left, and what changed for those that stay.
-func backends(a, b []config.Backend) (what []string) {
+func (d *differ) backends(from, to *config.Pool) (what []string) {
 	var came, left, changed []string
 	address := func(b config.Backend) string { return b.Address }
-	pair(a, b, address, func(before, after *config.Backend) {
+	pair(from.Backends, to.Backends, address, func(before, after *config.Backend) {
 		switch {
 		case before == nil:
 			came = append(came, after.Address)
@@ -209,11 +230,11 @@ func backends(a, b []config.Backend) (what []string) {
 		}
 	})
 	for _, c := range []struct {
-		sign string
-		who  []string
-	}{{"+", came}, {"-", left}} {
+		sign, more string
+		who        []string
+	}{{"+", "", came}, {"-", d.leaving(from, to, left), left}} {
 		if n := len(c.who); n > 0 {
-			what = append(what, c.sign+number(n, "backend")+" ("+some(c.who)+")")
+			what = append(what, c.sign+number(n, "backend")+" ("+some(c.who)+c.more+")")
 		}
 	}
 	return append(what, changed...)

@@ -28,7 +28,7 @@ pools:
 		{"backends come", "[127.0.0.1:4001]", "[127.0.0.1:4001, 127.0.0.1:4002, 127.0.0.1:4003]",
 			[]string{"pool api: +2 backends (127.0.0.1:4002, 127.0.0.1:4003)"}},
 		{"a backend is exchanged and another weighed", "[127.0.0.1:3001, 127.0.0.1:3002]", "[{address: 127.0.0.1:3001, weight: 3}, 127.0.0.1:3003]",
-			[]string{"pool web: +1 backend (127.0.0.1:3003), -1 backend (127.0.0.1:3002), backend 127.0.0.1:3001 weight 1 -> 3"}},
+			[]string{"pool web: +1 backend (127.0.0.1:3003), -1 backend (127.0.0.1:3002; 104 bound sessions affected), backend 127.0.0.1:3001 weight 1 -> 3"}},
 		{"affinity of another kind", "sticky: client_ip", "sticky: {cookie: {secret: hush}}",
 			[]string{"pool web: sticky.cookie on, sticky.client_ip off (312 bound sessions affected)"}},
 		{"another policy", "policy: {consistent_hash: {key: header:x-id}}", "policy: least_time", []string{"pool api: policy consistent_hash -> least_time"}},
@@ -61,7 +61,9 @@ pools:
 			if tt.name == "a pool renamed" {
 				changed = strings.Replace(changed, "pool: api}", "pool: api2}", 1)
 			}
-			bound := func(pool string) (int, bool) { return 312, pool == "web" }
+			bound := func(pool string) map[string]int {
+				return map[string]map[string]int{"web": {"127.0.0.1:3001": 208, "127.0.0.1:3002": 104}}[pool]
+			}
 			got := describe(parse(t, plain), parse(t, changed), bound)
 			if !reflect.DeepEqual(got, tt.want) {
 				t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(tt.want, "\n"))
@@ -79,7 +81,7 @@ func TestChangesQuoteNoSecretAndAreBounded(t *testing.T) {
 		}
 		return b.String()
 	}
-	nobody := func(string) (int, bool) { return 0, false }
+	nobody := func(string) map[string]int { return nil }
 	got := describe(parse(t, file("hush-one", 0)), parse(t, file("hush-two", 0)), nobody)
 	if want := "pool web: sticky.cookie.secret changed (sessions bound by cookie are affected)"; len(got) != 1 || got[0] != want {
 		t.Errorf("%q; want %q", got, want)

@@ -108,18 +108,15 @@ func (a *App) replace(cfg *config.Config, undoes string) error {
 	return nil
 }
 
-// bound counts the clients that are bound to backends of a pool, where they are
-// known.
-func (f *inForce) bound(name string) (n int, known bool) {
+// bound counts the clients that are bound to the backends of a pool, by address;
+// nil where they are not known.
+func (f *inForce) bound(name string) map[string]int {
 	for _, p := range f.pools {
-		if p.Name() != name {
-			continue
-		}
-		if table := p.Bindings(); table != nil {
-			return table.Len(), true
+		if p.Name() == name {
+			return p.BoundSessions()
 		}
 	}
-	return 0, false
+	return nil
 }
 
 // tend starts and ends what a configuration wants to go on beside its requests.

@@ -27,8 +27,12 @@ func samplePools(into *metrics.Sample, pools []*pool.Pool) {
 	for _, p := range pools {
 		n := len(into.Pools)
 		into.Pools = into.Pools[:n+1] // with the slices of an earlier sample
-		if p.Sample(&into.Pools[n]) != nil {
+		s := &into.Pools[n]
+		s.Errors = proxy.AppendErrorCounts(s.Errors[:0], &p.Stats.Errors)
+		if p.Sample(s) != nil {
 			into.Pools = into.Pools[:n]
+		} else if into.WithBound {
+			p.SampleBound(s)
 		}
 	}
 }
@@ -45,7 +49,7 @@ func sampleListeners(into *metrics.Sample, listeners []*proxy.Listener) {
 // sampleProxy takes the routes of g and not of the proxy, which has none before
 // the pools of a start are ready.
 func sampleProxy(into *metrics.Sample, p *proxy.Proxy, g *proxy.Generation) {
-	into.Errors, into.Retries = p.ErrorCounts(), p.RetryCounts()
+	into.Errors, into.Unpooled, into.Retries = p.ErrorCounts(), p.UnpooledErrorCounts(), p.RetryCounts()
 	into.Routes = into.Routes[:0]
 	for _, r := range g.Routes {
 		s := metrics.RouteSample{Name: r.Name}

@@ -44,6 +44,7 @@ func (c *collector) Describe(ch chan<- *prometheus.Desc) {
 func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.sample.WithBound = true
 	c.read(&c.sample)
 	e := emitter{ch: ch, began: c.began, left: MaxBackends}
 	e.value(buildInfo, 1, c.build.Version, c.build.Go)
@@ -102,8 +103,8 @@ func (e *emitter) process(s *Sample) {
 	for i := range s.Routes {
 		e.classes(routeResponses, &s.Routes[i].Classes, names.of(s.Routes[i].Name))
 	}
-	for _, c := range s.Errors {
-		e.value(errorsMade, float64(c.Count), c.Cause)
+	for _, c := range s.Unpooled { // a pool has those alone that there were
+		e.value(errorsMade, float64(c.Count), "", c.Cause)
 	}
 	for _, r := range s.Retries {
 		e.value(retriesMade, float64(r.Count), r.Class, r.Reason)
@@ -117,6 +118,9 @@ func (e *emitter) pool(p *PoolSample) {
 	name := valid(p.Name)
 	e.value(poolRequests, float64(p.Requests), name)
 	e.classes(poolResponses, &p.Classes, name)
+	for _, c := range p.Errors {
+		e.value(errorsMade, float64(c.Count), name, c.Cause)
+	}
 	e.distribution(poolLatency, &p.Latency, name)
 	e.value(poolAttempts, float64(p.Attempts), name)
 	e.value(poolDenied, float64(p.RetriesDenied), name)
@@ -126,6 +130,20 @@ func (e *emitter) pool(p *PoolSample) {
 	e.value(poolFailOpen, flag(p.FailOpen), name)
 	e.value(poolFailOpens, float64(p.FailOpens), name)
 	e.value(poolFailOpened, float64(p.FailOpenRequests), name)
+	e.backends(name, p)
+	names := unique{}
+	for i := range p.Sources {
+		s := &p.Sources[i]
+		source := names.of(s.Name)
+		e.value(sourceMembers, float64(s.Members), name, source)
+		e.value(sourceFailing, flag(s.Failing), name, source)
+		e.value(sourceHeld, float64(s.Held), name, source)
+	}
+}
+
+// backends sends the metrics of each backend, as far as there may be, and what
+// they add up to.
+func (e *emitter) backends(name string, p *PoolSample) {
 	states := make(map[string]int, len(States))
 	usable := 0
 	for i := range p.Backends {
@@ -139,19 +157,14 @@ func (e *emitter) pool(p *PoolSample) {
 			continue
 		}
 		e.backend(name, b)
+		if p.Bindings {
+			e.value(backendBound, float64(b.Bound), name, valid(b.Address))
+		}
 	}
 	for _, state := range States {
 		e.value(poolBackends, float64(states[state]), name, state)
 	}
 	e.value(poolUsable, float64(usable), name)
-	names := unique{}
-	for i := range p.Sources {
-		s := &p.Sources[i]
-		source := names.of(s.Name)
-		e.value(sourceMembers, float64(s.Members), name, source)
-		e.value(sourceFailing, flag(s.Failing), name, source)
-		e.value(sourceHeld, float64(s.Held), name, source)
-	}
 }
 
 func (e *emitter) backend(pool string, b *BackendSample) {

@@ -26,7 +26,8 @@ func full(pools, backends int) *Sample {
 		Generation: GenerationSample{ID: 3, Since: time.Unix(1700000000, 0), Reloads: 2, FailedReloads: 1, Rollbacks: 1},
 		Listeners:  []ListenerSample{{Name: "main", Address: "127.0.0.1:80", Connections: 4, Accepted: 9}},
 		Routes:     []RouteSample{{Name: "web", Classes: [6]int64{1, 2, 3, 4, 5, 6}}},
-		Errors:     []CauseCount{{"no_route", 7}},
+		Errors:     []CauseCount{{"no_route", 7}, {"no_backend", 5}},
+		Unpooled:   []CauseCount{{"no_route", 7}, {"no_backend", 0}},
 		Retries:    []RetryCount{{"stale", "reset_before_response", 8}},
 		AccessLog:  AccessLogSample{Lines: 10, Dropped: 2, Failed: 1},
 	}
@@ -39,11 +40,11 @@ func full(pools, backends int) *Sample {
 	for i := range pools {
 		p := PoolSample{
 			Name: fmt.Sprintf("pool%d", i), Policy: "round_robin", Classes: [6]int64{0, 0, 20, 0, 0, 2}, Latency: d, Queued: d,
-			Waiting: 3, Requests: 22, Attempts: 25, Sources: []SourceSample{{Name: "file a", Members: 2, Failing: true, Held: 1}},
+			Errors: []CauseCount{{"no_backend", 5}}, Bindings: true, Waiting: 3, Requests: 22, Attempts: 25, Sources: []SourceSample{{Name: "file a", Members: 2, Failing: true, Held: 1}},
 		}
 		for j := range backends {
 			p.Backends = append(p.Backends, BackendSample{
-				Address: fmt.Sprintf("10.0.%d.%d:80", i, j), State: "healthy", Usable: true, Weight: 2, Percent: 50, InFlight: 1,
+				Address: fmt.Sprintf("10.0.%d.%d:80", i, j), State: "healthy", Usable: true, Weight: 2, Percent: 50, InFlight: 1, Bound: 6,
 				Classes: [6]int64{0, 0, 10, 0, 0, 1}, Requests: 12, Failures: 1, FirstByte: d, Open: 3, Idle: 1, Dials: 4,
 				Checked: true, ChecksPassed: 5, ChecksFailed: 1, CheckLatency: time.Millisecond,
 			})
@@ -80,7 +81,10 @@ func TestFigures(t *testing.T) {
 		`steelyard_listener_connections{address="127.0.0.1:80",listener="main"} 4`,
 		`steelyard_route_responses_total{class="none",route="web"} 1`,
 		`steelyard_route_responses_total{class="5xx",route="web"} 6`,
-		`steelyard_errors_total{cause="no_route"} 7`,
+		`steelyard_errors_total{cause="no_route",pool=""} 7`,
+		`steelyard_errors_total{cause="no_backend",pool=""} 0`,
+		`steelyard_errors_total{cause="no_backend",pool="pool0"} 5`,
+		`steelyard_backend_bound_sessions{backend="10.0.0.0:80",pool="pool0"} 6`,
 		`steelyard_retries_total{class="stale",reason="reset_before_response"} 8`,
 		`steelyard_access_log_lines_total{result="dropped"} 2`,
 		`steelyard_pool_latency_seconds_bucket{pool="pool0",le="+Inf"} 1000`,

@@ -49,7 +49,7 @@ var (
 	listenerAccepted    = counter("listener_connections_accepted_total", "Connections of clients that were accepted.", "listener", "address")
 
 	routeResponses = counter("route_responses_total", "Responses of a route by class of their status; none: the client left, or the response was cut.", "route", "class")
-	errorsMade     = counter("errors_total", "Errors that Steelyard made itself, by cause; see errors.md.", "cause")
+	errorsMade     = counter("errors_total", "Errors that Steelyard made itself, by cause, see errors.md, and by pool; without one if none was found.", "pool", "cause")
 	retriesMade    = counter("retries_total", "Attempts that repeated one, by what the backend could know of that (class) and what had become of it (reason).", "class", "reason")
 	accessLines    = counter("access_log_lines_total", "Lines of the access log by result: written, dropped because the buffer was full, failed to be written.", "result")
 
@@ -77,6 +77,7 @@ var (
 	backendRatio      = gauge("backend_weight_ratio", "Share of its weight that a backend gets now, 0 to 1.", "pool", "backend")
 	backendInFlight   = gauge("backend_in_flight_requests", "Requests that a backend has now.", "pool", "backend")
 	backendConns      = gauge("backend_connections", "Connections to a backend by state: busy, idle.", "pool", "backend", "state")
+	backendBound      = gauge("backend_bound_sessions", "Clients that are bound to a backend, of pools that bind by header or address.", "pool", "backend")
 	backendUpgraded   = gauge("backend_upgraded_connections", "Connections to a backend that were upgraded, as to WebSocket.", "pool", "backend")
 	backendDials      = counter("backend_dials_total", "Connections that were made to a backend.", "pool", "backend")
 	backendAttempts   = counter("backend_attempts_total", "Attempts on a backend that ended.", "pool", "backend")

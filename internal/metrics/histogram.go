@@ -143,6 +143,14 @@ func (c *Classes) Count(status int) {
 	c[class].Add(1)
 }
 
+// MaxCauses bounds how many causes of errors there can be. Who numbers them holds
+// himself to it; this package does not know what they are.
+const MaxCauses = 32
+
+// Causes counts errors by cause. The zero value is ready; it is safe for
+// concurrent use and takes no lock.
+type Causes [MaxCauses]atomic.Int64
+
 // Read returns the counts so far.
 func (c *Classes) Read() (counts [6]int64) {
 	for i := range c {

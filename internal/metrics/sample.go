@@ -7,6 +7,10 @@ import "time"
 // by the application and read by the Prometheus collector, by the dashboard and
 // by its history.
 type Sample struct {
+	// WithBound is for who asks: clients that are bound to backends are to be
+	// counted too, which is too costly to be done every second.
+	WithBound bool
+
 	At         time.Time
 	Generation GenerationSample
 	Listeners  []ListenerSample
@@ -14,6 +18,8 @@ type Sample struct {
 	Pools      []PoolSample  // in the order of the file
 	// Errors counts what Steelyard answered or cut itself, by cause.
 	Errors []CauseCount
+	// Unpooled counts those of Errors that came before a pool was found.
+	Unpooled []CauseCount
 	// Retries counts repeated attempts by what had become of the one before.
 	Retries   []RetryCount
 	AccessLog AccessLogSample
@@ -65,12 +71,18 @@ type AccessLogSample struct {
 
 // PoolSample is one pool.
 type PoolSample struct {
-	Name     string
-	Policy   string
-	Classes  [6]int64     // what clients got, errors of Steelyard included
-	Latency  Distribution // from a request's first byte to the end of its response
-	Queued   Distribution // waits in the queue, of those who waited
-	Waiting  int          // in the queue now
+	Name    string
+	Policy  string
+	Classes [6]int64     // what clients got, errors of Steelyard included
+	Latency Distribution // from a request's first byte to the end of its response
+	Queued  Distribution // waits in the queue, of those who waited
+	Waiting int          // in the queue now
+	// Errors counts what Steelyard answered or cut itself for requests of the
+	// pool, of the causes there were, in the order of the list.
+	Errors []CauseCount
+	// PassedOn counts the responses of 500 and above that clients got from
+	// backends.
+	PassedOn int64
 	FailOpen bool
 	Why      string // no backend is healthy; "" while one is
 
@@ -81,6 +93,7 @@ type PoolSample struct {
 	FailOpens        int64
 	FailOpenRequests int64
 
+	Bindings bool // it knows who is bound to which backend
 	Backends []BackendSample
 	Sources  []SourceSample
 }
@@ -97,6 +110,7 @@ type BackendSample struct {
 	Backup   bool
 	InFlight int64
 	Upgraded int
+	Bound    int // clients bound to it; counted only in pools with Bindings
 
 	Classes   [6]int64 // of its responses
 	Requests  int64    // attempts that ended

@@ -101,6 +101,7 @@ type Pool struct {
 	ready    chan struct{} // closed when requests may come
 	stopped  sync.WaitGroup
 	bindings atomic.Pointer[sticky.Table]
+	counted  boundCount
 }
 
 // New starts a pool. Close must be called to stop its goroutine.

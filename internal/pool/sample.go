@@ -10,7 +10,8 @@ import (
 
 // Sample fills into with what is counted of the pool, and with the state of its
 // backends and sources; it uses the slices of into anew. It is lighter than
-// Status, because it is asked for every second. The error says that the pool is
+// Status, because it is asked for every second; what it leaves alone are Errors,
+// whose causes the request path knows, and what SampleBound counts. The error says that the pool is
 // closed.
 func (p *Pool) Sample(into *metrics.PoolSample) error {
 	s := &p.Stats
@@ -20,6 +21,7 @@ func (p *Pool) Sample(into *metrics.PoolSample) error {
 	s.Queued.Read(&into.Queued)
 	into.Waiting = p.Waiting()
 	into.Requests, into.Attempts, into.RetriesDenied = s.Requests.Load(), s.Attempts.Load(), s.RetriesDenied.Load()
+	into.PassedOn = s.PassedOn.Load()
 	into.Ejections, into.FailOpens, into.FailOpenRequests = s.Ejections.Load(), s.FailOpens.Load(), s.FailOpenRequests.Load()
 	return p.command(func(w *writer) error {
 		w.sample(into, time.Now())

@@ -24,6 +24,11 @@ type Stats struct {
 
 	// Classes counts what clients got, errors that Steelyard made included.
 	Classes metrics.Classes
+	// Errors counts what Steelyard answered or cut itself, by the number that the
+	// request path gives a cause; PassedOn the responses of 500 and above that
+	// clients got from backends.
+	Errors   metrics.Causes
+	PassedOn atomic.Int64
 	// Latency is the time from a request's first byte to the end of its
 	// response; upgraded connections and broken responses are not in it.
 	Latency metrics.Histogram

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"steelyard/healthcheck"
+	"steelyard/internal/sticky"
 )
 
 // Status is a pool as the operator sees it, at one moment.
@@ -16,7 +17,9 @@ type Status struct {
 	// healthy; zero: it does not.
 	FailOpenSince time.Time
 	// Why says why no backend is healthy; "" while one is.
-	Why      string
+	Why string
+	// Affinity is cookie, header, client_ip, or "".
+	Affinity string
 	Waiting  int // requests in the queue
 	Backends []BackendStatus
 	Sources  []SourceStatus
@@ -42,6 +45,7 @@ type BackendStatus struct {
 
 	InFlight  int64
 	Tunnels   int
+	Bound     int   // clients bound to it; -1: that is not known
 	Requests  int64 // attempts that ended, and of them
 	Failures  int64 // those that spoke against the backend
 	FirstByte time.Duration
@@ -79,6 +83,13 @@ func (p *Pool) Status() (s Status, err error) {
 		s = w.status(time.Now())
 		return nil
 	})
+	by := p.recentlyBound()
+	for i := range s.Backends {
+		b := &s.Backends[i]
+		if b.Bound = -1; by != nil {
+			b.Bound = by[b.Address]
+		}
+	}
 	return s, err
 }
 
@@ -87,6 +98,7 @@ func (w *writer) status(now time.Time) Status {
 		Name:          w.pool.name,
 		Policy:        w.opts.Policy.Policy,
 		FailOpenSince: w.failOpen,
+		Affinity:      affinityOf(w.opts.Sticky),
 		Waiting:       int(w.pool.queue.waiting.Load()),
 	}
 	if snap := w.pool.Snapshot(); snap.FailOpen || snap.why != "" {
@@ -108,6 +120,18 @@ func (w *writer) status(now time.Time) Status {
 		s.Sources = append(s.Sources, f.status())
 	}
 	return s
+}
+
+func affinityOf(o *sticky.Options) string {
+	switch {
+	case o == nil:
+		return ""
+	case o.Cookie != nil:
+		return "cookie"
+	case o.Header != nil:
+		return "header"
+	}
+	return "client_ip"
 }
 
 func (w *writer) backendStatus(e *Endpoint, now time.Time) BackendStatus {

@@ -69,6 +69,9 @@ func (x *exchange) settleAccount() {
 	if x.target != nil {
 		s := &x.target.Pool.Stats
 		s.Classes.Count(class)
+		if class >= 500 && x.cause == CauseNone {
+			s.PassedOn.Add(1)
+		}
 		if class != 0 && class != 101 {
 			s.Latency.Observe(x.c.at - x.c.started)
 		}

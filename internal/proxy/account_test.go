@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"io"
+	"maps"
 	"net"
 	"strings"
 	"testing"
@@ -26,11 +27,12 @@ func TestCounters(t *testing.T) {
 		backs   [6]int64
 		latency uint64
 		first   uint64
+		passed  int64
 		errors  map[string]int64
 	}{
 		{name: "ok", request: get, backend: ok, client: [6]int64{2: 1}, backs: [6]int64{2: 1}, latency: 1, first: 1},
 		{name: "a backend's error", request: get, backend: cannedResponse("HTTP/1.1 503 No\r\nContent-Length: 0\r\n\r\n"),
-			client: [6]int64{5: 1}, backs: [6]int64{5: 1}, latency: 1, first: 1},
+			client: [6]int64{5: 1}, backs: [6]int64{5: 1}, latency: 1, first: 1, passed: 1},
 		{name: "an error of ours", request: get, backend: closingBackend, client: [6]int64{5: 1}, latency: 1,
 			errors: map[string]int64{"reset_before_response": 1}},
 		{name: "cut", request: get, backend: cutBackend("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhell"),
@@ -70,10 +72,42 @@ func TestCounters(t *testing.T) {
 					t.Errorf("%d errors of %s, want %d", c.Count, c.Cause, tc.errors[c.Cause])
 				}
 			}
+			ofPool := map[string]int64{}
+			for _, c := range AppendErrorCounts(nil, &f.pool.Stats.Errors) {
+				ofPool[c.Cause] = c.Count
+			}
+			if !maps.Equal(ofPool, tc.errors) {
+				t.Errorf("errors of the pool: %v, want %v", ofPool, tc.errors)
+			}
+			for _, c := range f.UnpooledErrorCounts() {
+				if c.Count != 0 {
+					t.Errorf("%d errors of %s have no pool", c.Count, c.Cause)
+				}
+			}
+			if got := f.pool.Stats.PassedOn.Load(); got != tc.passed {
+				t.Errorf("%d responses of 500 and above were passed on, want %d", got, tc.passed)
+			}
 			if got := f.listener.Accepted(); got != 1 {
 				t.Errorf("%d connections accepted", got)
 			}
 		})
+	}
+}
+
+// TestErrorsWithoutPool: what ends before a pool is found is nobody's.
+func TestErrorsWithoutPool(t *testing.T) {
+	f := newFixture(t, []string{cannedBackend(t, smallResponse)}, nil)
+	nc, r := f.dial(t)
+	send(t, nc, "GET / HTTP/1.0\r\nHost: x\r\nBad Name: y\r\n\r\n")
+	_, _ = io.ReadAll(r)
+	waitFor(t, "it is counted", func() bool { return f.Errors()["bad_request"] == 1 })
+	if got := AppendErrorCounts(nil, &f.pool.Stats.Errors); len(got) != 0 {
+		t.Errorf("the pool has %v", got)
+	}
+	for _, c := range f.UnpooledErrorCounts() {
+		if want := f.Errors()[c.Cause]; c.Count != want {
+			t.Errorf("%d of %s, want %d", c.Count, c.Cause, want)
+		}
 	}
 }
 

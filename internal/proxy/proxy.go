@@ -18,8 +18,9 @@ type Proxy struct {
 	reports    reporter
 	records    reporter
 	errorLog   errorlog.Log
-	// Errors counts the errors Steelyard made, by cause.
-	errors [causeCount]atomic.Int64
+	// errors counts the errors Steelyard made, by cause; unpooled those of them
+	// that came before a pool was found.
+	errors, unpooled [causeCount]atomic.Int64
 	// retries counts repeated attempts by what had become of the one before.
 	// The last place of each class is for responses whose status is repeated.
 	retries [classCount][causeCount + 1]atomic.Int64
@@ -75,13 +76,33 @@ func (p *Proxy) Retries() map[string]int64 {
 
 // ErrorCounts returns how many errors of each cause were made, of all causes in
 // the order of the list, so that none appears out of nothing.
-func (p *Proxy) ErrorCounts() []metrics.CauseCount {
+func (p *Proxy) ErrorCounts() []metrics.CauseCount { return allCounts(&p.errors) }
+
+// UnpooledErrorCounts is ErrorCounts of the errors that came before a pool was
+// found. Pools count the others, see AppendErrorCounts.
+func (p *Proxy) UnpooledErrorCounts() []metrics.CauseCount { return allCounts(&p.unpooled) }
+
+func allCounts(of *[causeCount]atomic.Int64) []metrics.CauseCount {
 	counts := make([]metrics.CauseCount, 0, causeCount-CauseNoRoute)
 	for c := CauseNoRoute; c < causeCount; c++ {
-		counts = append(counts, metrics.CauseCount{Cause: c.String(), Count: p.errors[c].Load()})
+		counts = append(counts, metrics.CauseCount{Cause: c.String(), Count: of[c].Load()})
 	}
 	return counts
 }
+
+// AppendErrorCounts appends how many errors of each cause were made for requests
+// of a pool, of the causes there were, in the order of the list.
+func AppendErrorCounts(to []metrics.CauseCount, of *metrics.Causes) []metrics.CauseCount {
+	for c := CauseNoRoute; c < causeCount; c++ {
+		if n := of[c].Load(); n > 0 {
+			to = append(to, metrics.CauseCount{Cause: c.String(), Count: n})
+		}
+	}
+	return to
+}
+
+// A pool has a counter for each cause: this does not compile without.
+var _ [metrics.MaxCauses - int(causeCount)]struct{}
 
 // RetryCounts returns how often attempts were repeated, by class and reason as
 // in Retries, in a fixed order and without those that never happened.

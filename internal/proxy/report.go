@@ -49,6 +49,11 @@ func (x *exchange) report(cause Cause, detail string) {
 		cause = CauseShutdown // it was not the client who left
 	}
 	p.errors[cause].Add(1)
+	if x.target != nil {
+		x.target.Pool.Stats.Errors[cause].Add(1)
+	} else {
+		p.unpooled[cause].Add(1)
+	}
 	x.cause, x.detail = cause, detail
 	if cause == CauseClientGone {
 		return // the client's own doing

@@ -103,12 +103,13 @@ admin: ADMIN
 	}
 	web := got["web 2xx"] + got["web 5xx"]
 	want := map[string]float64{
-		`steelyard_errors_total{cause="no_route"}`:                           100,
-		`steelyard_errors_total{cause="connect_refused"}`:                    causes["connect_refused"],
-		`steelyard_errors_total{cause="no_backend"}`:                         causes["no_backend"],
+		`steelyard_errors_total{cause="no_route",pool=""}`:                   100,
+		`steelyard_errors_total{cause="connect_refused",pool=""}`:            0,
+		`steelyard_errors_total{cause="connect_refused",pool="dead"}`:        causes["connect_refused"],
+		`steelyard_errors_total{cause="no_backend",pool=""}`:                 0,
 		`steelyard_access_log_lines_total{result="written"}`:                 1000,
 		`steelyard_access_log_lines_total{result="dropped"}`:                 0,
-		`steelyard_errors_total{cause="internal"}`:                           0,
+		`steelyard_errors_total{cause="internal",pool=""}`:                   0,
 		`steelyard_pool_requests_total{pool="web"}`:                          web,
 		`steelyard_pool_attempts_total{pool="web"}`:                          web,
 		`steelyard_pool_responses_total{class="2xx",pool="web"}`:             got["web 2xx"],
@@ -123,6 +124,9 @@ admin: ADMIN
 		`steelyard_backend_up{backend="` + apps[0].Address + `",pool="web"}`: 1,
 		`steelyard_config_generation`:                                        1,
 		`steelyard_config_last_reload_successful`:                            1,
+	}
+	if n := causes["no_backend"]; n > 0 { // a pool has no cause that there never was
+		want[`steelyard_errors_total{cause="no_backend",pool="dead"}`] = n
 	}
 	for name, n := range got {
 		route, class, _ := strings.Cut(name, " ")
@@ -149,6 +153,14 @@ admin: ADMIN
 	}
 	for _, w := range wrong {
 		t.Error(w)
+	}
+	for name := range series {
+		if strings.HasPrefix(name, "steelyard_errors_total{") && strings.Contains(name, `pool="web"`) {
+			t.Errorf("%s: the errors of web were those of its backends", name)
+		}
+		if strings.HasPrefix(name, "steelyard_backend_bound_sessions") {
+			t.Errorf("%s: no pool binds clients", name)
+		}
 	}
 	both := func(format string) (sum float64) {
 		for _, app := range apps {

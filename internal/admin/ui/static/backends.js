@@ -57,6 +57,8 @@ function strip() {
   };
 }
 
+const UNKNOWN = 'Bound sessions are not known: cookies carry the binding';
+
 const ACTIONS = [['drain', 'Drain'], ['disable', 'Disable'], ['enable', 'Enable'], ['weight', 'Weight']];
 
 function row(pool, first, after) {
@@ -66,13 +68,13 @@ function row(pool, first, after) {
   const weight = h('b'), effective = h('p', { class: 'small soft' });
   const rps = h('b'), flight = h('p', { class: 'small soft' });
   const errors = h('b'), failures = h('p', { class: 'small soft' }), byte = h('b'), byteMore = h('p', { class: 'small soft' });
-  const conns = h('b'), more = h('p', { class: 'small soft' });
+  const conns = h('b'), more = h('p', { class: 'small soft' }), bound = h('p', { class: 'small soft' });
   const buttons = Object.fromEntries(ACTIONS.map(([action, word]) => [action, h('button', {
     type: 'button', 'data-do': action, 'aria-label': `${word} ${first.address}`, click: () => orders[action](pool, now, after),
   }, word)]));
   const cells = [
     [h('strong', { class: 'mono address' }, first.address), origin, tags], [badge.el, why], [weight, effective], [rps, flight], [bar.el],
-    [errors, failures], [byte, byteMore], [checks.el], [conns, more], [h('div', { class: 'actions' }, Object.values(buttons))],
+    [errors, failures], [byte, byteMore], [checks.el], [conns, more, bound], [h('div', { class: 'actions' }, Object.values(buttons))],
   ];
   const el = h('tr', { 'data-backend': first.address }, cells.map((kids, i) => h('td', { 'data-label': COLUMNS[i], class: [2, 3, 5, 6, 8].includes(i) ? 'figures-cell' : '' }, kids)));
   return {
@@ -96,7 +98,9 @@ function row(pool, first, after) {
       text(byteMore, b.firstByte95 === undefined ? '' : `p95 ${ms(b.firstByte95)}`);
       checks.update(b.check);
       text(conns, `${count(b.open)} open`);
-      text(more, [`${count(b.idle)} idle`, b.upgraded ? `${count(b.upgraded)} upgraded` : '', b.bound === undefined ? '' : `${count(b.bound)} bound`].filter(Boolean).join(' · '));
+      text(more, [`${count(b.idle)} idle`, b.upgraded ? `${count(b.upgraded)} upgraded` : ''].filter(Boolean).join(' · '));
+      text(bound, b.bound !== undefined ? `${count(b.bound)} bound` : b.affinity === 'cookie' ? '– bound' : '');
+      attr(bound, 'title', b.bound === undefined ? UNKNOWN : 'Clients bound to it by header or address');
       lock(buttons.enable, b.state !== 'draining' && b.state !== 'disabled');
       lock(buttons.drain, b.state === 'disabled' || b.left);
       lock(buttons.disable, b.state === 'disabled' || b.left);
@@ -113,8 +117,8 @@ export function backends(pool, after) {
   let sort = null;
   return {
     el,
-    update(p, details) {
-      const rows = p.backends.map((b) => ({ ...b, ...details?.get(b.address), ...live(b) }));
+    update(p, details, affinity) {
+      const rows = p.backends.map((b) => ({ ...b, ...details?.get(b.address), ...live(b), affinity }));
       // Rows keep their places while the same backends are there: a table that
       // sorts itself under the cursor makes people hit the wrong button.
       const names = rows.map((b) => b.address).join('\n');

@@ -8,6 +8,18 @@ const W = 600, H = 150; // of the drawing, in its own units
 const POINTS = 300; // drawn at most: more than a chart has room for
 const LEFT = 46, RIGHT = 6, TOP = 6, BOTTOM = 18;
 
+// Areas of neighbouring tones differ in what is drawn over them, not in colour alone.
+const HATCHES = [
+  '', 'M-2 2L2-2M0 8L8 0M6 10L10 6', 'M2 2h.01M6 6h.01', 'M-2 6L2 10M0 0L8 8M6-2L10 2', 'M0 2H8M0 6H8', 'M2 0V8M6 0V8', 'M0 0L8 8M8 0L0 8', '',
+];
+
+/** hatches are the patterns of all tones, with ids that begin with prefix. */
+const hatches = (prefix) => s('defs', {}, HATCHES.map((d, tone) => d && s('pattern', { id: `${prefix}${tone}`, width: 8, height: 8, patternUnits: 'userSpaceOnUse' },
+  s('path', { d, fill: 'none', stroke: 'var(--card)', 'stroke-width': tone === 2 ? 2.4 : 1.2, 'stroke-linecap': tone === 2 ? 'round' : 'butt' }))));
+
+/** over is what fills the hatched layer of a tone. */
+const over = (prefix, tone) => (HATCHES[tone] ? `url(#${prefix}${tone})` : 'none');
+
 /** nice is the round number at or above x that a scale ends at. */
 export function nice(x) {
   if (!(x > 0)) return 1;
@@ -62,18 +74,20 @@ export function chart({ title, unit, format, empty }) {
   const read = h('output', { class: 'read', 'aria-live': 'polite' });
   const legend = h('ul', { class: 'legend' });
   const lines = s('g', {});
+  const toneOf = (one, k) => one.tone ?? k % 8;
   const marks = s('g', {});
   const grid = s('g', { class: 'grid' });
   const cursor = s('line', { class: 'cursor', y1: TOP, y2: H - BOTTOM, visibility: 'hidden' });
   const svg = s('svg', {
     viewBox: `0 0 ${W} ${H}`, class: 'plot', role: 'img', tabindex: 0, 'aria-labelledby': id,
     'aria-describedby': `${id}k`, preserveAspectRatio: 'none',
-  }, grid, lines, cursor, marks);
+  }, hatches(id), grid, lines, cursor, marks);
   const axis = h('div', { class: 'axis', 'aria-hidden': 'true' });
   const el = h('figure', { class: 'chart' },
     h('figcaption', {}, h('h3', { id }, title), h('span', { class: 'unit' }, unit), read),
     h('div', { class: 'frame' }, svg, axis, h('p', { class: 'nothing', hidden: true }, empty ?? 'Nothing was measured yet.')),
     legend, h('span', { class: 'hidden', id: `${id}k` }, 'Arrow keys read the values.'));
+  el.style.gridTemplateColumns = 'minmax(0, 1fr)'; // what is read may be long, and must not push the chart out of its card
   const nothing = el.querySelector('.nothing');
   let shown = { times: [], series: [], stacked: false }, at = null, when = null;
 
@@ -93,7 +107,9 @@ export function chart({ title, unit, format, empty }) {
     }
     attr(cursor, 'x1', place(i));
     attr(cursor, 'x2', place(i));
-    text(read, `${time(shown.times[i])} · ${shown.series.map((one) => `${one.name} ${format(one.values[i])}`).slice(0, 8).join(' · ')}`);
+    const said = shown.series.map((one) => `${one.name} ${format(one.values[i])}`).slice(0, 8);
+    if (shown.stacked && said.length > 1) said.unshift(`all ${format(shown.series.reduce((sum, one) => sum + (one.values[i] ?? 0), 0))}`);
+    text(read, [time(shown.times[i]), ...said].join(' · '));
     [...legend.children].forEach((item, k) => text(item.querySelector('b'), format(shown.series[k]?.values[i])));
   }
 
@@ -140,25 +156,30 @@ export function chart({ title, unit, format, empty }) {
     list(grid, [0, 0.5, 1], (f) => f, (f) => ({ el: s('line', { x1: LEFT, x2: W - RIGHT, y1: y(f * top), y2: y(f * top) }) }));
     scale(axis, top, times, format);
     const drawn = series.map((one, k) => ({
-      name: one.name, class: `${stacked ? 'area' : 'line'} tone${one.tone ?? k % 8}`, d: stacked ? area(...layers[k], x, y) : line(rows[k], x, y),
+      name: one.name, tone: toneOf(one, k), d: stacked ? area(...layers[k], x, y) : line(rows[k], x, y),
     }));
     list(lines, drawn, (one) => `${one.name}/${stacked}`, () => {
-      const path = s('path', { 'vector-effect': 'non-scaling-stroke' });
+      const path = s('path', { 'vector-effect': 'non-scaling-stroke' }), hatch = stacked && s('path', {});
       return {
-        el: path,
+        el: stacked ? s('g', {}, path, hatch) : path,
         update(one) {
-          attr(path, 'class', one.class);
+          attr(path, 'class', `${stacked ? 'area' : 'line'} tone${one.tone}`);
           attr(path, 'd', one.d);
+          if (!hatch) return;
+          attr(hatch, 'fill', over(id, one.tone));
+          attr(hatch, 'd', one.d);
         },
       };
     });
     list(legend, series.map((one, k) => ({ ...one, k })), (one) => one.name, () => {
-      const key = h('i', { 'aria-hidden': 'true' }), value = h('b');
-      const item = h('li', {}, key, h('span'), value);
+      const value = h('b');
+      const item = h('li', {}, h('i'), h('span'), value);
       return {
         el: item,
         update(one) {
-          attr(key, 'class', `key tone${one.tone ?? one.k % 8}`);
+          const tone = toneOf(one, one.k);
+          if (item.shows !== `${tone}/${shown.stacked}`) item.children[0].replaceWith(shown.stacked ? swatch(id, tone) : h('i', { class: `key tone${tone}`, 'aria-hidden': 'true' }));
+          item.shows = `${tone}/${shown.stacked}`;
           text(item.children[1], one.name);
           item.last = one.values.at(-1);
           if (at === null) text(value, format(item.last));
@@ -170,6 +191,10 @@ export function chart({ title, unit, format, empty }) {
   }
   return { el, draw };
 }
+
+/** swatch is the key of a stacked area in the legend. */
+const swatch = (prefix, tone) => s('svg', { class: `tone${tone}`, width: 14, height: 12, 'aria-hidden': 'true' },
+  s('rect', { width: 14, height: 12, rx: 2, fill: 'currentColor', opacity: 0.72 }), s('rect', { width: 14, height: 12, rx: 2, fill: over(prefix, tone) }));
 
 /** scale writes the numbers beside and below a chart; they are text of the page
  *  and not of the drawing, so that they keep their size. */

@@ -10,6 +10,8 @@ import { poolDetail } from './model.js';
 
 const REFRESH = 2000; // ms between two looks at checks, sources and meta
 
+const STICKY = { cookie: 'sticky by cookie, which clients carry', header: 'sticky by header', client_ip: 'sticky by client address' };
+
 function head(name) {
   const facts = h('p', { class: 'soft' }), jump = h('select', { 'aria-label': 'Another pool', change: () => { location.hash = `#/pool/${encodeURIComponent(jump.value)}`; } });
   const el = h('header', { class: 'pool-head' },
@@ -17,8 +19,8 @@ function head(name) {
     h('div', { class: 'actions' }, h('a', { class: 'go', href: `#/errors/${encodeURIComponent(name)}` }, 'Errors of this pool'), jump));
   return {
     el,
-    update(p, names) {
-      text(facts, [`${p.healthy} of ${p.total} healthy`, p.policy, `${rate(p.rps)} requests/s`, `${share(p.errors)} errors`, `p95 ${ms(p.p95)}`, `${count(p.inFlight)} in flight`, p.waiting ? `${count(p.waiting)} in the queue` : ''].filter(Boolean).join(' · '));
+    update(p, names, affinity) {
+      text(facts, [`${p.healthy} of ${p.total} healthy`, p.policy, STICKY[affinity], `${rate(p.rps)} requests/s`, `${share(p.errors)} errors`, `p95 ${ms(p.p95)}`, `${count(p.inFlight)} in flight`, p.waiting ? `${count(p.waiting)} in the queue` : ''].filter(Boolean).join(' · '));
       once(jump, names, (all) => all.map((one) => h('option', { value: one, selected: one === name }, one)));
     },
   };
@@ -54,7 +56,8 @@ export function pool(name) {
 
   async function refresh() {
     try {
-      details = poolDetail(await get(`/api/v1/pools/${encodeURIComponent(name)}`));
+      const got = await get(`/api/v1/pools/${encodeURIComponent(name)}`);
+      details = { ...poolDetail(got), affinity: got.affinity };
       if (last && !gone) draw();
     } catch { /* the stream says when the API is away, and a pool that is gone is said below */ }
   }
@@ -66,9 +69,9 @@ export function pool(name) {
       return;
     }
     if (missing.isConnected) el.replaceChildren(top.el, warn.el, table.el, charts.el, origin.el);
-    top.update(p, last.pools.map((one) => one.name));
+    top.update(p, last.pools.map((one) => one.name), details?.affinity);
     warn.update(last);
-    table.update(p, details?.by);
+    table.update(p, details?.by, details?.affinity);
     origin.update(details?.sources ?? []);
   }
   refresh();

@@ -4,6 +4,7 @@
 import { h, text, attr } from './dom.js';
 import { rate, ms } from './format.js';
 import { chart } from './chart.js';
+import { failures, palette } from './causes.js';
 import { history, causes, step } from './model.js';
 
 const SPAN = 900; // seconds
@@ -29,6 +30,7 @@ export function timeline(name) {
   const requests = chart({ title: 'Requests', unit: 'per second', format: rate, empty: 'No requests in these 15 minutes.' });
   const latency = chart({ title: 'Latency', unit: '', format: ms, empty: 'No requests in these 15 minutes.' });
   const errors = chart({ title: 'Errors', unit: '', format: rate, empty: 'No errors in these 15 minutes.' });
+  const fails = name ? failures(name, SPAN) : null, tint = palette();
   const note = h('p', { class: 'soft small' });
   const el = h('section', { class: 'card' },
     h('div', { class: 'head' }, h('h2', {}, 'Last 15 minutes'), h('div', { class: 'actions' },
@@ -63,17 +65,19 @@ export function timeline(name) {
       requests.draw({ times, series: [{ name: 'requests', values: rows[0].rps, tone: 0 }], stacked });
       latency.draw({ times, series: QUANTILES.map(([q, tone]) => ({ name: q, values: rows[0][q], tone })), stacked: false });
     }
-    const why = byCause?.rows.filter(busy) ?? [];
-    const failing = byCause ? why.map((r, i) => ({ ...r, tone: (i + 1) % 8 })) : each ? named('bad', busy) : [{ name: 'responses 5xx', values: rows[0].bad, tone: 1 }].filter(busy);
-    errors.draw({ times: failing.length ? (byCause ? byCause.times : times) : [], series: failing, stacked });
+    const why = each ? null : name ? fails.data : byCause;
+    const failing = why ? tint(why.rows.filter(busy)) : named('bad', busy);
+    errors.draw({ times: failing.length ? (why ?? data).times : [], series: failing, stacked: Boolean(why) || stacked });
+    text(errors.el.querySelector('h3'), why ? 'Errors by cause' : 'Errors');
     text(latency.el.querySelector('.unit'), each ? 'median time to the first byte' : 'of 100 requests, 50, 95 and 99 are faster');
-    text(errors.el.querySelector('.unit'), byCause ? 'per second, made by Steelyard, by cause' : each ? 'per second: 5xx, or no response' : 'per second: responses with 5xx');
+    text(errors.el.querySelector('.unit'), each ? 'per second: 5xx, or no response' : name ? 'per second, of what clients got' : 'per second, made by Steelyard');
     text(note, data.more ? `${data.more} more backends are not drawn, only the busiest are.` : '');
   }
   return {
     el,
     update(now) {
       state = now;
+      fails?.refresh(now.at);
       if (!data) load();
       else if (me()) {
         step(data, now.at, (row) => values(each ? me().backends.find((b) => b.address === row) : me()));
