@@ -18,8 +18,8 @@ import (
 const (
 	// flushEvery is how long a line may wait to be written together with others.
 	flushEvery = 100 * time.Millisecond
-	// writeSlice is how long a write to a pipe waits before it looks whether
-	// something else is to be done.
+	// writeSlice is how long a write to a pipe or to the standard output waits
+	// before it looks whether something else is to be done.
 	writeSlice = 500 * time.Millisecond
 	// errorPause is how long nothing is written after an error.
 	errorPause = time.Second
@@ -137,8 +137,8 @@ func (l *Log) Counts() (lines, dropped, failed int64) {
 }
 
 // Close writes what waits and ends the log, within two seconds even if the sink
-// takes nothing. (A standard output that takes nothing cannot be interrupted:
-// the goroutine that writes to it then ends with the process.)
+// takes nothing. (A disk that takes nothing cannot be interrupted: the goroutine
+// that writes to it then ends with the process.)
 func (l *Log) Close() {
 	l.mu.Lock()
 	running := l.running && !l.closed
@@ -180,6 +180,7 @@ func (l *Log) write() {
 		batch := l.take()
 		l.flush(batch)
 		l.spare = batch[:0]
+		l.change() // after what was meant for the old sink
 		if closing {
 			l.mu.Lock()
 			l.limit = 0
@@ -187,7 +188,6 @@ func (l *Log) write() {
 			l.flush(l.take())
 			return
 		}
-		l.change() // after what was meant for the old sink
 	}
 }
 
@@ -247,7 +247,7 @@ func (l *Log) exchange(s *Sink) {
 	if l.sink != nil {
 		l.sink.Close()
 	}
-	l.sink, l.torn = s, false
+	l.sink, l.torn = s, s != nil && s.torn()
 }
 
 // flush writes lines; what cannot be written is counted.
@@ -255,7 +255,8 @@ func (l *Log) flush(batch []byte) {
 	if len(batch) == 0 {
 		return
 	}
-	if l.sink == nil {
+	if l.sink == nil { // turned off before the writer had turned it on
+		l.dropped.Add(countLines(batch))
 		return
 	}
 	if l.torn {
@@ -273,8 +274,8 @@ func (l *Log) flush(batch []byte) {
 			l.torn = batch[n-1] != '\n'
 		}
 		batch = batch[n:]
-		if errors.Is(err, os.ErrDeadlineExceeded) { // a pipe that nobody reads
-			stuck := "nobody reads the pipe"
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			stuck := "nobody reads what is written"
 			l.lastErr.Store(&stuck)
 			if giveUp.IsZero() && l.closing() {
 				giveUp = time.Now().Add(closeWait / 4)
@@ -297,14 +298,13 @@ func (l *Log) leaving() bool {
 	return l.next != nil || l.off
 }
 
-// writeSome writes; where the sink can, for a limited time.
+// writeSome writes; to a stream for a limited time.
 func (l *Log) writeSome(b []byte) (int, error) {
 	slice := writeSlice
 	if l.closing() {
 		slice = closeWait / 8
 	}
-	_ = l.sink.file.SetWriteDeadline(time.Now().Add(slice)) // files do not know deadlines
-	return l.sink.file.Write(b)
+	return l.sink.write(b, slice)
 }
 
 func (l *Log) closing() bool {

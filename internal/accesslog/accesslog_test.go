@@ -216,7 +216,7 @@ func TestAStuckPipeHoldsNobodyUp(t *testing.T) {
 	if took := time.Since(began); took > 2*time.Second {
 		t.Errorf("writing took %v", took)
 	}
-	waitFor(t, "it is told", func() bool { return strings.Contains(out.String(), "nobody reads the pipe") })
+	waitFor(t, "it is told", func() bool { return strings.Contains(out.String(), "nobody reads what is written") })
 	began = time.Now()
 	l.Close()
 	if took := time.Since(began); took > closeWait+500*time.Millisecond {
