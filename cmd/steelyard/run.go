@@ -5,10 +5,13 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"log"
+	"os"
 	"os/signal"
 	"runtime"
 
 	"steelyard/config"
+	"steelyard/internal/accesslog"
 	"steelyard/internal/app"
 	"steelyard/internal/upgrade"
 )
@@ -100,6 +103,7 @@ func runCommand(args []string, out, errOut io.Writer) error {
 		return err
 	}
 	app.Version = version
+	log.SetOutput(accesslog.NewDirect(os.Stderr)) // who reads it may stop to
 	self, err := upgrade.Self()
 	if err != nil {
 		return err
