@@ -1,8 +1,9 @@
 package proxy
 
 import (
-	"math/rand/v2"
 	"time"
+
+	"github.com/cespare/xxhash/v2"
 
 	"steelyard/internal/accesslog"
 	"steelyard/internal/rewrite"
@@ -17,7 +18,7 @@ type AccessLog struct {
 	Combined bool
 	Template *rewrite.Template
 	Fields   []accesslog.Field // of JSON
-	// Sample is the share of requests that get a line, 0 to 1.
+	// Sample is the share of requests that get a line, 0 to 1, drawn by their id.
 	Sample float64
 	// Errors gives one to all that ended in an error of Steelyard's or in a
 	// status of 500 and above.
@@ -27,7 +28,7 @@ type AccessLog struct {
 // write writes the line of a request that has ended.
 func (l *AccessLog) write(x *exchange) {
 	failed := x.cause != CauseNone || x.status >= 500
-	if l.Sample < 1 && !(failed && l.Errors) && rand.Float64() >= l.Sample {
+	if l.Sample < 1 && !(failed && l.Errors) && !l.draws(x.requestID()) {
 		return
 	}
 	e := &x.entry
@@ -44,6 +45,13 @@ func (l *AccessLog) write(x *exchange) {
 	l.Log.Write(x.out)
 	clear(e.Attempts)
 	*e = accesslog.Entry{Attempts: e.Attempts[:0]}
+}
+
+// draws reports whether a request is in the sample. Its id decides: who passes an
+// id on to the next Steelyard finds a line of it in both logs or in none, and a
+// larger sample has all that a smaller one has.
+func (l *AccessLog) draws(id []byte) bool {
+	return float64(xxhash.Sum64(id)>>11)/(1<<53) < l.Sample
 }
 
 // fillEntry says of the request what a line may have.

@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"encoding/json"
+	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -167,6 +168,36 @@ func TestSampling(t *testing.T) {
 				t.Errorf("%d of %d that went well, %d of as many that failed", got[true], n, got[false])
 			}
 		})
+	}
+}
+
+// TestSamplesAgree: what one Steelyard draws, another draws too, and what is in a
+// small sample is in a larger one.
+func TestSamplesAgree(t *testing.T) {
+	some, more := &AccessLog{Sample: 0.1}, &AccessLog{Sample: 0.3}
+	const n = 20_000
+	inSome, inMore := 0, 0
+	for i := range n {
+		id := fmt.Appendf(nil, "request-%d", i)
+		if some.draws(id) {
+			inSome++
+			if !more.draws(id) {
+				t.Fatalf("%s is in the smaller sample alone", id)
+			}
+		}
+		if more.draws(id) {
+			inMore++
+		}
+	}
+	if inSome < n*9/100 || inSome > n*11/100 || inMore < n*29/100 || inMore > n*31/100 {
+		t.Errorf("%d and %d of %d, want 10 %% and 30 %%", inSome, inMore, n)
+	}
+	// Held by name, because other processes and releases have to agree.
+	if !more.draws([]byte("rain")) || some.draws([]byte("wind")) {
+		t.Error("the sample is not what it was")
+	}
+	if (&AccessLog{}).draws([]byte("rain")) {
+		t.Error("a sample of nothing has something")
 	}
 }
 
