@@ -20,7 +20,8 @@ const (
 	// listener stops, so that a request on its way still gets its answer.
 	idleGrace = time.Second
 	// backlogGrace is how long a stopping listener goes on accepting, so that
-	// connections already made are not reset.
+	// connections already made are not reset, and again how long it waits for
+	// those that are being made.
 	backlogGrace = 50 * time.Millisecond
 	// cutWait bounds the wait for connections that were cut; those that wait for
 	// a backend notice it within 600 ms.
@@ -41,7 +42,8 @@ type Listener struct {
 
 	accepted atomic.Int64
 	draining atomic.Bool
-	shared   atomic.Bool // another process accepts from the socket too
+	shared   atomic.Bool // somebody else accepts from the socket too
+	lent     bool        // the socket is somebody else's
 	mu       sync.Mutex
 	conns    map[*clientConn]struct{}
 	served   chan struct{} // closed when Serve returned
@@ -173,8 +175,20 @@ func (l *Listener) Shutdown(ctx context.Context) int {
 	}
 }
 
-// Share says that another process accepts from the socket from now on. Shutdown
-// then leaves to it who waits to be accepted, and the file of a unix socket.
+// Lend says that the socket, and the file of a unix socket, is somebody else's, who
+// keeps it open. It must be called before Serve.
+func (l *Listener) Lend() {
+	l.lent = true
+	if u, ok := l.ln.(*net.UnixListener); ok {
+		u.SetUnlinkOnClose(false)
+	}
+}
+
+// Lent reports whether the socket is somebody else's.
+func (l *Listener) Lent() bool { return l.lent }
+
+// Share says that somebody else accepts from the socket from now on. Shutdown then
+// leaves to him who waits to be accepted, and the file of a unix socket.
 func (l *Listener) Share() {
 	l.shared.Store(true)
 	if u, ok := l.ln.(*net.UnixListener); ok {
@@ -192,7 +206,11 @@ func (l *Listener) stopAccepting() {
 		_ = d.SetDeadline(time.Unix(1, 0))
 		<-l.served
 	} else if ok {
-		_ = d.SetDeadline(time.Now().Add(backlogGrace))
+		_ = d.SetDeadline(time.Now().Add(2 * backlogGrace))
+		time.Sleep(backlogGrace)
+		if !l.lent {
+			closeDoor(l.ln)
+		}
 		<-l.served
 		l.acceptRest()
 	}
@@ -291,7 +309,7 @@ var ErrNotSocket = errors.New("the path is taken by a file that is no socket")
 func Listen(address string) (net.Listener, error) {
 	path, ok := cutUnix(address)
 	if !ok {
-		return net.Listen("tcp", address)
+		return listenTCP(address, nil)
 	}
 	if fi, err := os.Stat(path); err == nil {
 		if fi.Mode()&os.ModeSocket == 0 {
@@ -302,6 +320,14 @@ func Listen(address string) (net.Listener, error) {
 		}
 	}
 	return net.Listen("unix", path)
+}
+
+// listenTCP opens a plain TCP socket: closeDoor has no power over one of Multipath
+// TCP, which package net would choose.
+func listenTCP(address string, control func(network, address string, c syscall.RawConn) error) (net.Listener, error) {
+	lc := net.ListenConfig{Control: control}
+	lc.SetMultipathTCP(false)
+	return lc.Listen(context.Background(), "tcp", address)
 }
 
 // removeStale removes a socket file only if it is certain that nobody listens:
