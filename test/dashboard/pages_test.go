@@ -172,7 +172,7 @@ func TestLogin(t *testing.T) {
 	b.expect("401") // what this is about
 	b.open(l.page("#/"))
 	b.sees("dialog", "This API needs its token")
-	b.write("#token", "something else")
+	b.write("#token", "something-else")
 	b.click("[data-do=login]")
 	b.sees("dialog .fault", "not right")
 	b.write("#token", token)

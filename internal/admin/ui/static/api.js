@@ -98,19 +98,63 @@ async function events(body, beat, onEvent) {
   }
 }
 
-/** follow keeps a stream open for as long as the page is. on.live gets each
+const GRACE = 5000; // ms for which a page that is not seen keeps its stream
+
+let left = false; // for another page; the browser may keep this one for the way back
+const unseen = () => left || document.hidden;
+
+/** seen resolves when somebody can see the page. */
+function seen() {
+  return new Promise((done) => {
+    const look = () => {
+      if (unseen()) return;
+      removeEventListener('pageshow', look);
+      document.removeEventListener('visibilitychange', look);
+      done();
+    };
+    addEventListener('pageshow', look);
+    document.addEventListener('visibilitychange', look);
+    look();
+  });
+}
+
+/** untilUnseen ends a stream that nobody looks at: a browser gives one address six
+ *  connections, and a stream takes one of them from all tabs. It returns what
+ *  ends the watch. */
+function untilUnseen(abort) {
+  let timer;
+  const look = () => {
+    clearTimeout(timer);
+    if (document.hidden) timer = setTimeout(() => abort.abort(), GRACE);
+  };
+  const leave = () => abort.abort();
+  document.addEventListener('visibilitychange', look);
+  addEventListener('pagehide', leave);
+  return () => {
+    clearTimeout(timer);
+    document.removeEventListener('visibilitychange', look);
+    removeEventListener('pagehide', leave);
+  };
+}
+
+addEventListener('pagehide', () => { left = true; });
+addEventListener('pageshow', () => { left = false; });
+
+/** follow keeps a stream open for as long as the page is seen. on.event gets each
  *  event; on.lost says why it is down, before the next attempt; a 401 asks for
  *  the token, says why the last one was refused if there was one, and waits. */
 export async function follow(path, on) {
   let wait = 500;
   for (;;) {
-    const abort = new AbortController();
+    await seen();
+    const abort = new AbortController(), ended = untilUnseen(abort);
     let timer;
     const beat = () => {
       clearTimeout(timer);
       timer = setTimeout(() => abort.abort(), SILENCE);
     };
     const used = token;
+    let why = 'the connection has ended';
     try {
       beat();
       const res = await fetch(path, { headers: { ...headers(), Accept: 'text/event-stream' }, cache: 'no-store', signal: abort.signal });
@@ -125,12 +169,15 @@ export async function follow(path, on) {
         wait = 500;
         on.event(name, data);
       });
-      on.lost('the connection has ended');
     } catch (error) {
-      on.lost(error instanceof Refused ? error.message : 'Steelyard does not answer');
+      why = error instanceof Refused ? error.message : 'Steelyard does not answer';
+    } finally {
+      ended();
+      clearTimeout(timer);
+      abort.abort();
     }
-    clearTimeout(timer);
-    abort.abort();
+    if (unseen()) continue;
+    on.lost(why);
     await pause(wait);
     wait = Math.min(wait * 1.6, 5000);
   }

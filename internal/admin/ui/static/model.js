@@ -32,7 +32,8 @@ async function seed(pool, columns) {
 }
 
 const SEEDED = 24; // pools whose trend is asked for; those of the others fill in time
-let seeded = false;
+const GAP = 5000; // ms without an event after which trends begin anew
+let seeded = false, newest = 0;
 
 function seedAll(pools) {
   if (seeded) return;
@@ -100,10 +101,15 @@ function pool(p, full) {
 /** take makes the state of an event `live`. */
 export function take(live) {
   const t = live.total, full = exhausted(t.causes ?? []);
-  const pools = live.pools.map((p) => pool(p, full));
+  const pools = live.pools.map((p) => pool(p, full)), at = new Date(live.at).getTime();
+  if (at - newest > GAP) {
+    seeded = false;
+    trends.clear();
+  }
+  newest = at;
   seedAll(pools);
   const state = {
-    at: new Date(live.at).getTime(), generation: generation(), pools, causes: t.causes ?? [],
+    at, generation: generation(), pools, causes: t.causes ?? [],
     total: {
       rps: t.rps, errors: t.error_share, errorRate: (t.rps ?? 0) * (t.error_share ?? 0), p50: t.p50_ms, p95: t.p95_ms, p99: t.p99_ms, connections: t.connections,
       inFlight: pools.reduce((sum, p) => sum + p.inFlight, 0), waiting: pools.reduce((sum, p) => sum + p.waiting, 0),
@@ -169,9 +175,15 @@ export async function causes(seconds) {
   return { times: Array.from({ length }, (_, i) => from + i * 1000), rows };
 }
 
-/** step adds the newest second to a history. */
+/** step adds the newest second to a history, and seconds without values for those
+ *  that nobody has looked at. */
 export function step(data, at, valuesOf) {
-  if (data.times.length && at - data.times.at(-1) < 500) return;
+  const before = data.times.at(-1) ?? at - 1000;
+  if (at - before < 500) return;
+  for (let t = Math.max(before + 1000, at - data.seconds * 1000); t < at - 500; t += 1000) {
+    data.times.push(t);
+    for (const r of data.rows) for (const key of ['rps', 'bad', 'p50', 'p95', 'p99']) r[key].push(null);
+  }
   data.times.push(at);
   for (const r of data.rows) {
     const v = valuesOf(r.name) ?? {};
