@@ -23,7 +23,7 @@ var floors = [][]string{
 	1: {
 		"balancer", "healthcheck", "discovery",
 		"internal/router", "internal/rewrite", "internal/sticky", "internal/transport",
-		"internal/metrics", "internal/accesslog", "internal/demo", "internal/outlier", "internal/errorlog", "internal/explain", "internal/upgrade",
+		"internal/metrics", "internal/accesslog", "internal/demo", "internal/outlier", "internal/errorlog", "internal/explain", "internal/upgrade", "internal/certs",
 	},
 	2: {"config", "internal/pool"},
 	3: {"internal/proxy", "internal/admin"},
