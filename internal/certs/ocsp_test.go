@@ -43,13 +43,13 @@ func newResponder(t *testing.T, ca *certtest.CA) *responderFake {
 		r.mu.Unlock()
 		switch {
 		case err != nil:
-			http.Error(w, err.Error(), 400)
+			http.Error(w, err.Error(), http.StatusBadRequest)
 		case fails == "hangs":
 			<-release
 		case fails == "huge":
 			_, _ = w.Write(make([]byte, 1<<20))
 		case fails != "":
-			http.Error(w, fails, 503)
+			http.Error(w, fails, http.StatusServiceUnavailable)
 		default:
 			_, _ = w.Write(r.response(t, req))
 		}
