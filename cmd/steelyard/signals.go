@@ -20,9 +20,11 @@ func serve(a *app.App, hangups chan os.Signal, upgraded <-chan struct{}) error {
 	defer signal.Stop(signals)
 	defer reloadOn(hangups, a)()
 	var failure error
+	told := false // to stop, while no other process was known to go on
 	for running := true; running; {
 		select {
 		case s := <-signals:
+			told = true
 			slog.Info("stopping; a second signal ends at once", "signal", s.String())
 			upgrade.Notify("STOPPING=1")
 			running = false
@@ -40,6 +42,9 @@ func serve(a *app.App, hangups chan os.Signal, upgraded <-chan struct{}) error {
 	for began := time.Now(); ; {
 		select {
 		case <-stopped:
+			if told {
+				passOn(a, syscall.SIGTERM) // one took over in that very moment, and is to stop as well
+			}
 			return failure
 		case <-signals:
 			if time.Since(began) >= sameSignal {
@@ -65,7 +70,9 @@ func reloadOn(hangups chan os.Signal, a *app.App) (stop func()) {
 		defer close(ended)
 		for range hangups {
 			upgrade.Notify(upgrade.Reloading()...)
-			_ = a.Reload()
+			if err := a.Reload(); errors.Is(err, app.ErrSucceeded) {
+				passOn(a, syscall.SIGHUP)
+			}
 			upgrade.Notify("READY=1")
 		}
 	}()

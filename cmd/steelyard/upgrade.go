@@ -28,16 +28,18 @@ func upgradeOn(upgrades <-chan os.Signal, a *app.App, self upgrade.Program) <-ch
 		for {
 			select {
 			case <-upgrades:
-				if tried != nil {
+				switch pid := a.Successor(); {
+				case pid != 0:
+					slog.Warn("upgrade refused: a new process has taken over, so it is the one to be told", "pid", pid)
+				case tried != nil:
 					slog.Warn("upgrade refused: one is under way")
-					continue
+				default:
+					tried = make(chan bool, 1)
+					go func() { tried <- handOver(a, self) }()
 				}
-				tried = make(chan bool, 1)
-				go func() { tried <- handOver(a, self) }()
 			case ok := <-tried:
 				if tried = nil; ok {
 					close(upgraded)
-					return
 				}
 			}
 		}
@@ -48,18 +50,34 @@ func upgradeOn(upgrades <-chan os.Signal, a *app.App, self upgrade.Program) <-ch
 // handOver reports whether a new process goes on.
 func handOver(a *app.App, self upgrade.Program) bool {
 	slog.Info("upgrade: starting the new process")
-	err := a.HandOver(func(ctx context.Context, sockets []upgrade.Socket) error {
+	err := a.HandOver(func(ctx context.Context, sockets []upgrade.Socket) (int, error) {
 		pid, err := self.Start(ctx, sockets)
 		if err == nil {
 			slog.Info("upgrade: the new process serves; this one ends", "pid", pid)
 			upgrade.Notify(upgrade.MainPID(pid), "READY=1")
 		}
-		return err
+		return pid, err
 	})
-	if err != nil {
+	switch {
+	case err != nil && a.Stopping():
+		slog.Error("upgrade given up", "because", err)
+	case err != nil:
 		slog.Error("upgrade failed; this process goes on", "error", err)
 	}
 	return err == nil
+}
+
+// passOn sends a signal that came too late for this process to the one that has taken
+// over, if there is one.
+func passOn(a *app.App, s syscall.Signal) {
+	pid := a.Successor()
+	if pid == 0 {
+		return
+	}
+	slog.Info("passing a signal on to the process that has taken over", "signal", s.String(), "pid", pid)
+	if err := syscall.Kill(pid, s); err != nil { // nobody else can have its id: it is a child that nobody has waited for
+		slog.Error("the process that has taken over cannot be told", "signal", s.String(), "pid", pid, "error", err)
+	}
 }
 
 // keepWatch keeps systemd's watchdog calm until what it returns is called.

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -19,6 +20,7 @@ import (
 	"steelyard/internal/admin"
 	"steelyard/internal/pool"
 	"steelyard/internal/proxy"
+	"steelyard/internal/upgrade"
 )
 
 // App is a running Steelyard.
@@ -39,12 +41,13 @@ type App struct {
 	reloading sync.Mutex
 	stopped   bool
 	admin     *admin.Server // nil without one
-	adminLn   net.Listener
-	gaveUp    time.Time // when a socket was given up the last time
-	sockets   Sockets   // nil: it opens all of them
-	lent      map[string]bool
-	succeeded atomic.Bool // another process goes on for this one
-	unwatch   func()      // ends the watch of the file; nil: it is not watched
+	adminAt   upgrade.Socket
+	gaveUp    time.Time      // when a socket was given up the last time
+	sockets   Sockets        // nil: it opens all of them
+	successor atomic.Int64   // the process that goes on for this one; 0: none does
+	unwatch   func()         // ends the watch of the file; nil: it is not watched
+	read      os.FileInfo    // what the file was before it was read the last time
+	moving    sync.WaitGroup // the registration in Consul, from one connection to another
 
 	// Those who want a reload while one goes on share the next one.
 	asking sync.Mutex
@@ -84,7 +87,7 @@ func StartFile(cfg *config.Config, file string) (*App, error) { return StartOn(n
 // none. The admin API takes the place of that of a process before only when all
 // is ready.
 func StartOn(sockets Sockets, cfg *config.Config, file string) (*App, error) {
-	a := &App{file: file, sockets: sockets, lent: map[string]bool{}, checks: healthcheck.NewScheduler(), access: accesslog.New(slog.Default()), failed: make(chan error, 1)}
+	a := &App{file: file, sockets: sockets, read: look(file), checks: healthcheck.NewScheduler(), access: accesslog.New(slog.Default()), failed: make(chan error, 1)}
 	a.life, a.die = context.WithCancel(context.Background())
 	a.last, a.finish = context.WithCancel(context.Background())
 	a.account.ok = true
@@ -204,7 +207,7 @@ func (a *App) Stop() {
 // /readyz time to send nothing new here. Where another process goes on, there is
 // nothing to tell.
 func (a *App) leave(f *inForce) {
-	if a.succeeded.Load() {
+	if a.Successor() != 0 {
 		return
 	}
 	wait := f.cfg.ShutdownDelay

@@ -18,7 +18,7 @@ import (
 func (a *App) Pools() []*pool.Pool { return slices.Clone(a.now().pools) }
 
 // Stopping reports whether Stop has been called, or another process goes on.
-func (a *App) Stopping() bool { return a.life.Err() != nil || a.succeeded.Load() }
+func (a *App) Stopping() bool { return a.life.Err() != nil || a.Successor() != 0 }
 
 // Consul is the connection to Consul; nil when nothing asks for it.
 func (a *App) Consul() *discovery.Consul { return a.now().consul }

@@ -51,6 +51,7 @@ func (a *App) reloadFile() error {
 	if a.file == "" {
 		return a.refuse(errNoFile)
 	}
+	a.read = look(a.file)
 	cfg, err := config.Load(a.file)
 	if err != nil {
 		return a.refuse(err)
@@ -75,8 +76,9 @@ func (a *App) refuse(err error) error {
 // before is undone by it; "" is a reload that somebody wants. Its caller holds
 // reloading.
 func (a *App) replace(cfg *config.Config, undoes string) error {
-	if a.stopped || a.life.Err() != nil {
-		return errStopping
+	if err := a.over(); err != nil {
+		slog.Warn("nothing is reloaded", "because", err)
+		return err
 	}
 	began, before := time.Now(), a.now()
 	changes := describe(before.cfg, cfg, before.bound)
@@ -86,7 +88,12 @@ func (a *App) replace(cfg *config.Config, undoes string) error {
 	}
 	if !awaitPools(a.life, t.fresh) {
 		t.discard()
+		slog.Warn("nothing is reloaded", "because", errStopping)
 		return errStopping
+	}
+	if err := a.openLate(t); err != nil {
+		t.discard()
+		return a.refuse(err)
 	}
 	if err := t.apply(); err != nil {
 		t.discard()

@@ -7,63 +7,143 @@ import (
 	"net"
 	"os"
 	"reflect"
+	"slices"
+	"strconv"
 	"syscall"
 	"time"
 
 	"steelyard/config"
 	"steelyard/internal/proxy"
+	"steelyard/internal/upgrade"
 )
-
-// openSockets finds for each listener of cfg the one that serves its address
-// now, or opens a socket: a listener is where clients are, so the address says
-// which one it is, and a name can move.
-func (a *App) openSockets(t *takeover) error {
-	serving := map[string]*proxy.Listener{}
-	for i, l := range t.before.listeners {
-		serving[t.before.cfg.Listeners[i].Address] = l
-	}
-	for _, c := range t.cfg.Listeners {
-		if l := serving[c.Address]; l != nil {
-			t.listeners = append(t.listeners, seat{listener: l})
-			continue
-		}
-		ln, err := a.listen(c.Address)
-		if err != nil {
-			return explainListen("listener "+c.Name, c.Address, err)
-		}
-		t.listeners = append(t.listeners, seat{socket: ln})
-	}
-	return nil
-}
-
-// closing is the longest that a socket given up by a reload takes to close: it
-// accepts for a moment longer, for those who are on their way.
-const closing = time.Second
-
-// listen opens a socket, unless the process was started with it. One that the
-// reload before has given up may be about to close.
-func (a *App) listen(address string) (net.Listener, error) {
-	if a.sockets != nil {
-		if ln, lent := a.sockets.Take(address); ln != nil {
-			a.lent[address] = lent
-			return ln, nil
-		}
-	}
-	delete(a.lent, address) // given up before
-	for {
-		ln, err := proxy.Listen(address)
-		if !errors.Is(err, syscall.EADDRINUSE) || time.Since(a.gaveUp) > closing {
-			return ln, err
-		}
-		time.Sleep(5 * time.Millisecond)
-	}
-}
 
 // seat is a listener of a configuration: one that serves already, or the socket
 // for one that will.
 type seat struct {
 	listener *proxy.Listener
-	socket   net.Listener
+	socket   upgrade.Socket
+	passed   bool           // socket is a second one of somebody who goes
+	late     []net.Listener // set: the socket is opened beside these, by openLate
+}
+
+// openSockets finds for each listener of cfg the one that serves its address
+// now, or opens a socket: a listener is where clients are, so the address says
+// which one it is, and a name can move.
+func (a *App) openSockets(t *takeover) (err error) {
+	t.listeners = make([]seat, len(t.cfg.Listeners))
+	var where []string // of goes
+	for i, l := range t.before.listeners {
+		t.goes, where = append(t.goes, l), append(where, t.before.cfg.Listeners[i].Address)
+	}
+	for _, same := range []func(at int, address string) bool{
+		func(at int, address string) bool { return where[at] == address }, // no name is looked up for that
+		func(at int, address string) bool { return upgrade.ListensOn(t.goes[at].Addr(), address) },
+	} {
+		for i, c := range t.cfg.Listeners {
+			for at := range t.goes {
+				if t.listeners[i].listener == nil && same(at, c.Address) {
+					t.listeners[i].listener = t.goes[at]
+					t.goes, where = slices.Delete(t.goes, at, at+1), slices.Delete(where, at, at+1)
+					break
+				}
+			}
+		}
+	}
+	for i, c := range t.cfg.Listeners {
+		if t.listeners[i].listener != nil {
+			continue
+		}
+		if t.listeners[i], err = a.open(t, c.Address); err != nil {
+			return explainListen("listener "+c.Name, c.Address, err)
+		}
+	}
+	return nil
+}
+
+// open finds the socket for an address that no listener serves: what the process was
+// started with, what somebody gives up in this takeover, or a new one.
+func (a *App) open(t *takeover, address string) (s seat, err error) {
+	if a.sockets != nil {
+		if s.socket.Listener, s.socket.Lent = a.sockets.Take(address); s.socket.Listener != nil {
+			return s, nil
+		}
+	}
+	adminGoes := a.admin != nil && (t.cfg.Admin == nil || !upgrade.ListensOn(a.adminAt.Listener.Addr(), t.cfg.Admin.Address))
+	if adminGoes && upgrade.ListensOn(a.adminAt.Listener.Addr(), address) {
+		return pass(a.adminAt)
+	}
+	for _, l := range t.goes {
+		if upgrade.ListensOn(l.Addr(), address) { // the admin API takes the place of a listener
+			t.shared = append(t.shared, l)
+			return pass(upgrade.Socket{Listener: l.Socket(), Lent: l.Lent()})
+		}
+		if samePort(l.Addr(), address) && !l.Lent() {
+			s.late = append(s.late, l.Socket())
+		}
+	}
+	if adminGoes && samePort(a.adminAt.Listener.Addr(), address) && !a.adminAt.Lent {
+		s.late = append(s.late, a.adminAt.Listener)
+	}
+	if s.late == nil {
+		s.socket.Listener, err = a.retried(func() (net.Listener, error) { return proxy.Listen(address) })
+	}
+	return s, err
+}
+
+// samePort reports whether a socket may be in the way of an address, as that of
+// every address of the machine is to each of them.
+func samePort(addr net.Addr, address string) bool {
+	tcp, ok := addr.(*net.TCPAddr)
+	_, port, err := net.SplitHostPort(address)
+	return ok && err == nil && port == strconv.Itoa(tcp.Port)
+}
+
+// openLate opens the sockets that stand beside one which this takeover gives up.
+// From then on their clients wait, so nothing that takes long may come behind it.
+func (a *App) openLate(t *takeover) error {
+	for i := range t.listeners {
+		c := &t.cfg.Listeners[i]
+		if err := a.openBeside(&t.listeners[i], c.Address); err != nil {
+			return explainListen("listener "+c.Name, c.Address, err)
+		}
+	}
+	if c := t.cfg.Admin; c != nil {
+		if err := a.openBeside(&t.adminSeat, c.Address); err != nil {
+			return explainListen("admin", c.Address, err)
+		}
+	}
+	return nil
+}
+
+func (a *App) openBeside(s *seat, address string) (err error) {
+	if s.late == nil {
+		return nil
+	}
+	s.socket.Listener, err = a.retried(func() (net.Listener, error) { return proxy.ListenBeside(address, s.late) })
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return fmt.Errorf("%w: %w", errOwnPort, err)
+	}
+	return err
+}
+
+// errOwnPort is that of an address which Steelyard itself keeps from being opened,
+// unless somebody else does.
+var errOwnPort = errors.New("tried beside the listener in force")
+
+// closing is the longest that a socket given up by a reload takes to close: it
+// accepts for a moment longer, for those who are on their way.
+const closing = time.Second
+
+// retried opens a socket. One that the reload before has given up, and that is in its
+// way, may be about to close.
+func (a *App) retried(open func() (net.Listener, error)) (net.Listener, error) {
+	for {
+		ln, err := open()
+		if !errors.Is(err, syscall.EADDRINUSE) || time.Since(a.gaveUp) > closing {
+			return ln, err
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
 }
 
 // openAdmin makes the admin API of a configuration, unless the one there is
@@ -74,11 +154,11 @@ func (a *App) openAdmin(t *takeover) (err error) {
 	if c == nil || adminStays(before, c) {
 		return nil
 	}
-	if before != nil && before.Address == c.Address {
-		if t.adminLn, err = duplicate(a.adminLn); err != nil {
+	if before != nil && upgrade.ListensOn(a.adminAt.Listener.Addr(), c.Address) {
+		if t.adminSeat, err = pass(a.adminAt); err != nil {
 			return fmt.Errorf("admin: cannot go on listening on %s: %w", c.Address, err)
 		}
-	} else if t.adminLn, err = a.listen(c.Address); err != nil {
+	} else if t.adminSeat, err = a.open(t, c.Address); err != nil {
 		return explainListen("admin", c.Address, err)
 	}
 	t.admin, err = a.newAdmin(c, a.admin)
@@ -96,7 +176,14 @@ func adminStays(before, c *config.Admin) bool {
 	return reflect.DeepEqual(x, y)
 }
 
-// duplicate makes a second listener of the same socket.
+// pass makes a second listener of a socket. The file of a unix socket stays when it
+// is closed.
+func pass(from upgrade.Socket) (s seat, err error) {
+	s.passed, s.socket.Lent = true, from.Lent
+	s.socket.Listener, err = duplicate(from.Listener)
+	return s, err
+}
+
 func duplicate(ln net.Listener) (net.Listener, error) {
 	f, err := ln.(interface{ File() (*os.File, error) }).File()
 	if err != nil {
@@ -104,6 +191,14 @@ func duplicate(ln net.Listener) (net.Listener, error) {
 	}
 	defer f.Close()
 	return net.FileListener(f)
+}
+
+// ownFile lets the file of a unix socket that was passed on end with it, unless it is
+// somebody else's.
+func (s *seat) ownFile() {
+	if u, ok := s.socket.Listener.(*net.UnixListener); ok && s.passed {
+		u.SetUnlinkOnClose(!s.socket.Lent)
+	}
 }
 
 // swapAdmin lets the admin API answer at its place, and ends the one before
@@ -114,18 +209,17 @@ func (a *App) swapAdmin(t *takeover) {
 	if adminStays(before, c) {
 		return
 	}
-	old, oldLn := a.admin, a.adminLn
-	a.admin, a.adminLn = t.admin, t.adminLn
+	old, oldAt := a.admin, a.adminAt
+	a.admin, a.adminAt = t.admin, t.adminSeat.socket
+	if u, ok := oldAt.Listener.(*net.UnixListener); ok && a.serves(u.Addr()) {
+		u.SetUnlinkOnClose(false) // the file is the next one's now
+	}
 	if t.admin != nil {
-		if u, ok := t.adminLn.(*net.UnixListener); ok {
-			u.SetUnlinkOnClose(!a.lent[t.cfg.Admin.Address]) // off in a duplicate
-		}
+		t.adminSeat.ownFile()
 		if before == nil || before.Address != c.Address {
 			slog.Info("admin API", "address", c.Address)
-		} else if u, ok := oldLn.(*net.UnixListener); ok {
-			u.SetUnlinkOnClose(false) // the file is the next one's now
 		}
-		t.admin.Serve(t.adminLn)
+		t.admin.Serve(a.adminAt.Listener)
 	}
 	if old != nil {
 		a.gaveUp = time.Now()
@@ -133,10 +227,20 @@ func (a *App) swapAdmin(t *takeover) {
 	}
 }
 
+// serves reports whether a socket of that address is in use by the admin API or a
+// listener now.
+func (a *App) serves(addr net.Addr) bool {
+	same := func(other net.Addr) bool { return other.Network() == addr.Network() && other.String() == addr.String() }
+	return a.admin != nil && same(a.adminAt.Listener.Addr()) ||
+		slices.ContainsFunc(a.Listeners(), func(l *proxy.Listener) bool { return same(l.Addr()) })
+}
+
 // explainListen says what to do about a socket that cannot be opened.
 func explainListen(who, address string, err error) error {
 	cure := ""
 	switch {
+	case errors.Is(err, errOwnPort):
+		cure = "another process listens there, or the listener of this port in force cannot give way; if it is that, reload once without both, then with this one"
 	case errors.Is(err, syscall.EADDRINUSE):
 		cure = "another process listens there; stop it or choose another address"
 	case errors.Is(err, syscall.EACCES):

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"net"
 	"reflect"
 	"slices"
 	"sync"
@@ -25,11 +24,13 @@ type takeover struct {
 	cfg    *config.Config
 	next   *inForce
 
-	fresh     []*pool.Pool // started for this
-	changes   []change     // of pools that stay
-	listeners []seat       // of cfg, in file order
+	fresh     []*pool.Pool      // started for this
+	changes   []change          // of pools that stay
+	listeners []seat            // of cfg, in file order
+	goes      []*proxy.Listener // whose addresses cfg does not have
+	shared    []*proxy.Listener // of them, whose sockets others take over
 	admin     *admin.Server
-	adminLn   net.Listener
+	adminSeat seat
 	consul    *discovery.Consul // opened for this; nil: none was
 
 	accessSink *accesslog.Sink // opened for this; nil: there is no access log
@@ -44,6 +45,7 @@ type change struct {
 // prepare builds everything of cfg that can fail, and starts the pools that are
 // new. On error nothing is left of it.
 func (a *App) prepare(before *inForce, cfg *config.Config) (_ *takeover, err error) {
+	a.moving.Wait() // one after the other says in Consul where Steelyard is
 	t := &takeover{before: before, cfg: cfg}
 	defer func() {
 		if err != nil {
@@ -81,16 +83,10 @@ func (a *App) prepare(before *inForce, cfg *config.Config) (_ *takeover, err err
 
 // discard ends what was started and opened for a takeover that does not happen.
 func (t *takeover) discard() {
-	for _, s := range t.listeners {
-		if s.socket != nil {
-			_ = s.socket.Close()
+	for _, s := range append(t.listeners, t.adminSeat) {
+		if s.socket.Listener != nil {
+			_ = s.socket.Listener.Close()
 		}
-	}
-	if t.adminLn != nil {
-		if u, ok := t.adminLn.(*net.UnixListener); ok && t.before.cfg.Admin != nil && t.before.cfg.Admin.Address == t.cfg.Admin.Address {
-			u.SetUnlinkOnClose(false)
-		}
-		_ = t.adminLn.Close()
 	}
 	for _, p := range t.fresh {
 		p.Close()
@@ -127,26 +123,29 @@ func (a *App) swap(t *takeover) {
 	a.useAccessLog(t)
 	a.proxy.SetGeneration(t.next.generation)
 	a.tally.adopt(t.next.generation)
-	stay := map[*proxy.Listener]bool{}
 	for i, s := range t.listeners {
 		c := &t.cfg.Listeners[i]
 		l := s.listener
 		if l != nil {
 			l.Configure(c.Name, limits(c))
 		} else {
-			l = a.proxy.NewListener(c.Name, s.socket, limits(c))
+			s.ownFile()
+			l = a.proxy.NewListener(c.Name, s.socket.Listener, limits(c))
+			if s.socket.Lent {
+				l.Lend()
+			}
 			go a.serve(l)
 		}
-		stay[l] = true
 		t.next.listeners = append(t.next.listeners, l)
 	}
 	f := *t.next // what is in force is never written to
 	a.current.Store(&f)
-	for _, l := range t.before.listeners {
-		if !stay[l] {
-			a.gaveUp = time.Now()
-			a.leaving.Go(func() { a.shutListener(l, t.before.cfg.ShutdownTimeout) })
-		}
+	for _, l := range t.shared {
+		l.Share()
+	}
+	for _, l := range t.goes {
+		a.gaveUp = time.Now()
+		a.leaving.Go(func() { a.shutListener(l, t.before.cfg.ShutdownTimeout) })
 	}
 	a.retire(t, &f)
 }
@@ -157,9 +156,13 @@ func (a *App) shutListener(l *proxy.Listener, within time.Duration) {
 	defer cancel()
 	if n := l.Shutdown(ctx); n > 0 {
 		slog.Warn("listener closed; connections had to be cut", "listener", l.Name(), "connections", n, "shutdown_timeout", within)
-		return
+	} else {
+		slog.Info("listener closed", "listener", l.Name())
 	}
-	slog.Info("listener closed", "listener", l.Name())
+	if l.Lent() {
+		slog.Warn("systemd still holds the socket of this listener, so its clients wait for somebody to serve them; stop the socket unit, or start Steelyard anew",
+			"listener", l.Name(), "address", l.Addr())
+	}
 }
 
 // retire ends the pools that next does not have, each when its requests have
@@ -181,11 +184,13 @@ func (a *App) retire(t *takeover, next *inForce) {
 		next.announce()
 		return
 	}
+	a.moving.Add(1)
 	a.retiring.Go(func() {
 		// Only then may the next one say where Steelyard is: both may speak of the
 		// same service.
 		old.Withdraw()
 		next.announce()
+		a.moving.Done()
 		pools.Wait() // their sources ask it
 		old.Close()
 	})

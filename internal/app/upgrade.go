@@ -2,10 +2,16 @@ package app
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"net"
 
 	"steelyard/internal/upgrade"
 )
+
+// ErrSucceeded is the end of a reload that came too late: another process, which
+// may not have seen the file as it is now, has taken over.
+var ErrSucceeded = errors.New("a new process has taken over, so it is the one to be told")
 
 // Sockets are the listening sockets that the process was started with.
 type Sockets interface {
@@ -17,28 +23,30 @@ type Sockets interface {
 	Succeeds() bool
 }
 
-// HandOver gives all sockets to start, which returns when another process serves
-// on them. From then on this one accepts nothing more, and Stop leaves the sockets
-// and the registration in Consul to the other. On error all goes on as before.
-// Reloads wait meanwhile; the context of start ends when Stop is called.
-func (a *App) HandOver(start func(context.Context, []upgrade.Socket) error) error {
+// HandOver gives all sockets to start, which returns the process that serves on
+// them from then on. This one accepts nothing more, and Stop leaves the sockets and
+// the registration in Consul to the other. On error all goes on as before. Reloads
+// wait meanwhile; the context of start ends when Stop is called.
+func (a *App) HandOver(start func(context.Context, []upgrade.Socket) (pid int, err error)) error {
 	a.reloading.Lock()
 	defer a.reloading.Unlock()
-	if a.stopped || a.life.Err() != nil {
-		return errStopping
-	}
-	f := a.now()
-	var all []upgrade.Socket
-	for i, l := range f.listeners {
-		all = append(all, upgrade.Socket{Listener: l.Socket(), Lent: a.lent[f.cfg.Listeners[i].Address]})
-	}
-	if a.admin != nil {
-		all = append(all, upgrade.Socket{Listener: a.adminLn, Lent: a.lent[f.cfg.Admin.Address]})
-	}
-	if err := start(a.life, all); err != nil {
+	if err := a.over(); err != nil {
 		return err
 	}
-	a.succeeded.Store(true)
+	a.moving.Wait() // what is withdrawn from Consul late would be the other's
+	f := a.now()
+	var all []upgrade.Socket
+	for _, l := range f.listeners {
+		all = append(all, upgrade.Socket{Listener: l.Socket(), Lent: l.Lent()})
+	}
+	if a.admin != nil {
+		all = append(all, a.adminAt)
+	}
+	pid, err := start(a.life, all)
+	if err != nil {
+		return err
+	}
+	a.successor.Store(int64(pid))
 	a.stopped = true
 	for _, l := range f.listeners {
 		l.Share()
@@ -47,11 +55,27 @@ func (a *App) HandOver(start func(context.Context, []upgrade.Socket) error) erro
 		f.consul.Leave()
 	}
 	if a.admin != nil {
-		if u, ok := a.adminLn.(*net.UnixListener); ok {
+		if u, ok := a.adminAt.Listener.(*net.UnixListener); ok {
 			u.SetUnlinkOnClose(false)
 		}
-		a.admin.Close() // the other one's shows what is
+		// The other one's shows what is. Not waited for here: somebody may wait at
+		// this one for a reload, which is refused when reloading is free.
+		a.leaving.Go(a.admin.Close)
 		a.admin = nil
+	}
+	return nil
+}
+
+// Successor is the process that goes on for this one; 0 if there is none.
+func (a *App) Successor() int { return int(a.successor.Load()) }
+
+// over says why nothing can be changed any more; nil while it can.
+func (a *App) over() error {
+	switch {
+	case a.Successor() != 0:
+		return fmt.Errorf("%w (process %d)", ErrSucceeded, a.Successor())
+	case a.stopped || a.life.Err() != nil:
+		return errStopping
 	}
 	return nil
 }
@@ -65,5 +89,5 @@ func (a *App) Well() bool {
 	for _, p := range a.now().pools {
 		p.Snapshot()
 	}
-	return !a.succeeded.Load()
+	return a.Successor() == 0
 }

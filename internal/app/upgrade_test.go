@@ -49,7 +49,7 @@ consul: {address: "%s", register: true}
 		time.Sleep(time.Millisecond)
 	}
 	no := errors.New("no")
-	if err := a.HandOver(func(context.Context, []upgrade.Socket) error { return no }); !errors.Is(err, no) {
+	if err := a.HandOver(func(context.Context, []upgrade.Socket) (int, error) { return 0, no }); !errors.Is(err, no) {
 		t.Fatal(err)
 	}
 	if status, _ := get(t, "http://"+address); status != http.StatusNoContent || !a.Well() {
@@ -57,20 +57,23 @@ consul: {address: "%s", register: true}
 	}
 	http.DefaultClient.CloseIdleConnections()
 	var next net.Listener
-	err = a.HandOver(func(_ context.Context, all []upgrade.Socket) error {
+	err = a.HandOver(func(_ context.Context, all []upgrade.Socket) (int, error) {
 		if len(all) != 2 || all[0].Lent {
 			t.Errorf("handed over: %+v", all)
 		}
 		var err error
 		next, err = duplicate(all[0].Listener)
-		return err
+		return 7, err
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer next.Close()
-	if err := a.HandOver(nil); !errors.Is(err, errStopping) {
+	if err := a.HandOver(nil); !errors.Is(err, ErrSucceeded) {
 		t.Errorf("a second time: %v", err)
+	}
+	if err := a.replace(a.now().cfg, ""); !errors.Is(err, ErrSucceeded) || !strings.Contains(err.Error(), "process 7") {
+		t.Errorf("a reload behind it: %v", err)
 	}
 	a.Stop()
 	if left.Load() {

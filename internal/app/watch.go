@@ -28,7 +28,7 @@ const (
 func (a *App) watchFile() (stop func()) {
 	ctx, cancel := context.WithCancel(a.life)
 	w := &fileWatch{path: a.file, reload: func() { _ = a.Reload() }} // which tells what is wrong
-	w.seen = look(w.path)
+	w.seen = a.read                                                  // it may have changed since it was read
 	a.tasks.Go(func() { w.run(ctx) })
 	return cancel // not waited for: it may be the watch that asks for this reload
 }
@@ -54,7 +54,7 @@ func (w *fileWatch) run(ctx context.Context) {
 	}
 	poll := time.NewTicker(watchPoll)
 	defer poll.Stop()
-	due := time.NewTimer(0) // it may have changed since it was read
+	due := time.NewTimer(0)
 	defer due.Stop()
 	var first time.Time // change that was not looked at yet
 	for {

@@ -39,6 +39,7 @@ type Sockets struct {
 	mu    sync.Mutex
 	left  []Socket
 	files []*net.UnixListener // taken, whose files are the process's before until Ready
+	spare []string            // files of unix sockets that nobody has taken
 	ready *os.File            // nil if no other process waits
 }
 
@@ -87,7 +88,7 @@ func (s *Sockets) Take(address string) (ln net.Listener, lent bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for i, x := range s.left {
-		if !listensOn(x.Listener.Addr(), address) {
+		if !ListensOn(x.Listener.Addr(), address) {
 			continue
 		}
 		s.left = append(s.left[:i:i], s.left[i+1:]...)
@@ -99,9 +100,9 @@ func (s *Sockets) Take(address string) (ln net.Listener, lent bool) {
 	return nil, false
 }
 
-// listensOn reports whether a socket is what an address asks for. All ways to say
-// "every address" are one.
-func listensOn(addr net.Addr, address string) bool {
+// ListensOn reports whether a socket is what an address, host:port or unix:/path,
+// asks for. All ways to say "every address" are one.
+func ListensOn(addr net.Addr, address string) bool {
 	path, unix := strings.CutPrefix(address, "unix:")
 	switch a := addr.(type) {
 	case *net.UnixAddr:
@@ -127,6 +128,9 @@ func (s *Sockets) CloseUnused() {
 	defer s.mu.Unlock()
 	for _, x := range s.left {
 		slog.Warn("a socket was passed to this process that no listener of the configuration uses; it is closed", "address", x.Listener.Addr())
+		if u, ok := x.Listener.(*net.UnixListener); ok && !x.Lent {
+			s.spare = append(s.spare, u.Addr().String())
+		}
 		_ = x.Listener.Close()
 	}
 	s.left = nil
@@ -136,7 +140,7 @@ func (s *Sockets) CloseUnused() {
 func (s *Sockets) Succeeds() bool { return s.ready != nil }
 
 // Ready tells the process before, if there is one, that this one serves. From then
-// on the files of unix sockets end with this one.
+// on the files of unix sockets end with this one; those that it does not use go.
 func (s *Sockets) Ready() error {
 	if s.ready == nil {
 		return nil
@@ -147,7 +151,10 @@ func (s *Sockets) Ready() error {
 	for _, u := range s.files {
 		u.SetUnlinkOnClose(true)
 	}
-	s.files = nil
+	for _, path := range s.spare {
+		_ = os.Remove(path)
+	}
+	s.files, s.spare = nil, nil
 	if _, err := s.ready.Write([]byte{readyByte}); err != nil {
 		return fmt.Errorf("the process before cannot be told that this one serves: %w", err)
 	}

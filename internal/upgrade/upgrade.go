@@ -15,15 +15,16 @@ import (
 )
 
 const (
-	// patience is how long the next process may take until it serves.
 	patience  = 30 * time.Second
 	readyByte = 'r'
 )
 
-// Program is how a process was started.
+// Program is how a process was started, and how another of it is.
 type Program struct {
-	path string
-	args []string
+	Path string
+	Args []string
+	// Patience is how long the other may take until it serves.
+	Patience time.Duration
 }
 
 // Self is how this process was started. It must be asked early, since it looks for
@@ -39,7 +40,7 @@ func Self() (Program, error) {
 			return Program{}, fmt.Errorf("the path of this binary is not known: %w", err)
 		}
 	}
-	return Program{path: path, args: slices.Clone(os.Args[1:])}, nil
+	return Program{Path: path, Args: slices.Clone(os.Args[1:]), Patience: patience}, nil
 }
 
 // Start runs the program with the sockets and waits until it serves; its process
@@ -62,16 +63,16 @@ func (p Program) Start(ctx context.Context, sockets []Socket) (pid int, err erro
 		return 0, err
 	}
 	defer hear.Close()
-	cmd := exec.Command(p.path, p.args...)
+	cmd := exec.Command(p.Path, p.Args...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 	cmd.ExtraFiles = append(files, tell)
 	cmd.Env = append(environment(), handed+"="+strings.Join(words, ","))
 	err = cmd.Start()
 	_ = tell.Close() // its end there is the only one, so that its death is seen
 	if err != nil {
-		return 0, fmt.Errorf("cannot start %s: %w", p.path, err)
+		return 0, fmt.Errorf("cannot start %s: %w", p.Path, err)
 	}
-	if err := awaitReady(ctx, hear); err != nil {
+	if err := awaitReady(ctx, hear, p.Patience); err != nil {
 		_ = cmd.Process.Kill() // it may have ended already
 		if end := cmd.Wait(); errors.Is(err, errEnded) {
 			err = fmt.Errorf("%w (%v); it says above what is wrong", err, end)
@@ -84,7 +85,7 @@ func (p Program) Start(ctx context.Context, sockets []Socket) (pid int, err erro
 
 var errEnded = errors.New("the new process ended before it served")
 
-func awaitReady(ctx context.Context, hear *os.File) error {
+func awaitReady(ctx context.Context, hear *os.File, patience time.Duration) error {
 	_ = hear.SetReadDeadline(time.Now().Add(patience))
 	defer context.AfterFunc(ctx, func() { _ = hear.SetReadDeadline(time.Unix(1, 0)) })()
 	n, err := hear.Read(make([]byte, 1))

@@ -34,7 +34,7 @@ func TestListensOn(t *testing.T) {
 		{"a path, not a port", tcp("127.0.0.1", 80), "unix:/run/a", false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			if got := listensOn(c.addr, c.address); got != c.want {
+			if got := ListensOn(c.addr, c.address); got != c.want {
 				t.Errorf("got %v", got)
 			}
 		})
@@ -123,15 +123,15 @@ func TestNotify(t *testing.T) {
 
 // TestStartTellsWhy a program cannot be started.
 func TestStartTellsWhy(t *testing.T) {
-	for _, p := range []Program{{path: "/nowhere/steelyard"}, {path: "/bin/false"}} {
+	for _, p := range []Program{{Path: "/nowhere/steelyard", Patience: time.Minute}, {Path: "/bin/false", Patience: time.Minute}} {
 		if _, err := p.Start(context.Background(), nil); err == nil {
-			t.Errorf("%s started", p.path)
+			t.Errorf("%s started", p.Path)
 		}
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	began := time.Now()
-	if _, err := (Program{path: "/bin/sleep", args: []string{"60"}}).Start(ctx, nil); err == nil || time.Since(began) > 10*time.Second {
+	if _, err := (Program{Path: "/bin/sleep", Args: []string{"60"}, Patience: time.Minute}).Start(ctx, nil); err == nil || time.Since(began) > 10*time.Second {
 		t.Errorf("a program that was given up: %v", err)
 	}
 }
