@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -23,6 +24,8 @@ type fake struct {
 	json  map[string]any // by path
 	live  map[string]any
 	posts []string
+
+	streams atomic.Int64 // that are open
 }
 
 func newFake(t *testing.T) *fake {
@@ -70,6 +73,8 @@ func (f *fake) set(path string, v map[string]any) {
 }
 
 func (f *fake) stream(w http.ResponseWriter, r *http.Request) {
+	f.streams.Add(1)
+	defer f.streams.Add(-1)
 	w.Header().Set("Content-Type", "text/event-stream")
 	tick := time.NewTicker(200 * time.Millisecond)
 	defer tick.Stop()

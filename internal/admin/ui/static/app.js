@@ -91,12 +91,14 @@ follow('/api/v1/stream', {
     if (name !== 'live') return;
     state = take(data);
     text(lost, '');
+    attr(main, 'data-stale', null);
     linkState('ok', 'live');
     page.update?.(state);
     askMode();
   },
   lost(why) {
     asked = 0;
+    attr(main, 'data-stale', state !== null);
     text(lost, `Connection lost, retrying: ${why}.`);
     linkState('bad', 'retrying');
   },

@@ -15,12 +15,20 @@ function matches(match) {
   return parts.length ? parts.map(([k, v]) => h('span', { class: 'cond' }, h('span', { class: 'soft' }, `${k} `), h('code', {}, words(v)))) : [h('span', { class: 'soft' }, 'everything')];
 }
 
+/** leads is where a route leads: pools, which have pages, or somewhere else. A split
+ *  has their weights behind the names. */
+function leads(r) {
+  const to = r.to ?? [];
+  if (r.action !== 'pool' && r.action !== 'split') return to.join(', ');
+  return to.map((one, i) => [i ? ', ' : '', h('a', { href: `#/pool/${encodeURIComponent(one.split(':')[0])}` }, one)]).flat();
+}
+
 function row(first) {
   const hits = h('b');
   const el = h('tr', { 'data-route': first.name },
     h('td', { class: 'number soft', 'data-label': 'Order' }, String(first.at)), h('td', { 'data-label': 'Route' }, h('strong', {}, first.name || 'without a name'), first.line ? h('span', { class: 'soft small' }, ` line ${first.line}`) : ''),
     h('td', { class: 'conds', 'data-label': 'Match' }, matches(first.match)),
-    h('td', { 'data-label': 'Does' }, h('span', { class: 'tag' }, first.action), ' ', (first.to ?? []).join(', ')),
+    h('td', { 'data-label': 'Does' }, h('span', { class: 'tag' }, first.action), ' ', leads(first)),
     h('td', { class: 'number', 'data-label': 'Requests' }, hits));
   return { el, update: (r) => text(hits, count(r.requests)) };
 }
