@@ -6,7 +6,6 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"net/url"
 	"strings"
 
 	"steelyard/config"
@@ -23,7 +22,8 @@ With -c FILE and without --admin it goes by that file alone; nothing has to run.
 Otherwise it asks the running Steelyard, which knows the state of its backends.
 
   -X METHOD           the method (default GET)
-  -H "NAME: VALUE"    a header; may be there more than once
+  -H "NAME: VALUE"    a header; may be there more than once; lines of one name are
+                      joined
   --client-ip IP      where the request comes from (default 127.0.0.1)
 ` + remoteHelp + `
 Example:
@@ -42,7 +42,18 @@ func (h headers) Set(text string) error {
 	if !ok {
 		return errors.New(`a header is written "Name: value"`)
 	}
-	h[strings.TrimSpace(name)] = strings.TrimSpace(value)
+	name, value = strings.TrimSpace(name), strings.TrimSpace(value)
+	for known, before := range h {
+		if strings.EqualFold(known, name) { // two lines of one header are one list
+			sep := ", "
+			if strings.EqualFold(name, "Cookie") {
+				sep = "; "
+			}
+			h[known] = before + sep + value
+			return nil
+		}
+	}
+	h[name] = value
 	return nil
 }
 
@@ -85,21 +96,40 @@ func explainCommand(args []string, out, _ io.Writer) error {
 	return r.print(text)
 }
 
-// target reads host and path of the URL.
+// target reads host and path of the URL. The path stays as it is written, because
+// how it is encoded may be what is asked about.
 func target(text string, q *explain.Question) error {
-	switch {
-	case strings.HasPrefix(text, "/"):
-		q.Path = text
+	if text == "*" || strings.HasPrefix(text, "/") {
+		q.Path = withoutFragment(text)
 		return nil
-	case !strings.Contains(text, "://"):
-		text = "http://" + text
 	}
-	u, err := url.Parse(text)
-	if err != nil || u.Host == "" {
+	scheme, rest, ok := strings.Cut(text, "://")
+	if !ok || strings.ContainsAny(scheme, "/?#") { // what looks like one stands in the query
+		scheme, rest = "http", text
+	}
+	host, path := rest, ""
+	if i := strings.IndexAny(rest, "/?#"); i >= 0 {
+		host, path = rest[:i], withoutFragment(rest[i:])
+	}
+	if !strings.HasPrefix(path, "/") {
+		path = "/" + path
+	}
+	switch strings.ToLower(scheme) {
+	case "http", "https", "ws", "wss":
+	default:
+		host = ""
+	}
+	if host == "" || strings.Contains(host, "@") {
 		return usageError{fmt.Errorf("%q is neither http://host/path nor /path", text)}
 	}
-	q.Host, q.Path = u.Host, u.RequestURI()
+	q.Host, q.Path = host, path
 	return nil
+}
+
+// withoutFragment leaves out what no client sends.
+func withoutFragment(path string) string {
+	path, _, _ = strings.Cut(path, "#")
+	return path
 }
 
 func printAnswer(out io.Writer, a *explain.Answer) {

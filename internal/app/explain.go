@@ -3,6 +3,8 @@ package app
 import (
 	"fmt"
 	"log/slog"
+	"strconv"
+	"strings"
 
 	"steelyard/config"
 	"steelyard/internal/admin"
@@ -23,10 +25,45 @@ func (a *App) Explain(q explain.Question) (answer explain.Answer, err error) {
 		f := a.now()
 		answer, err = f.generation.Explain(q)
 		if err == nil || f == a.now() {
+			refuseBySize(f.cfg, q, &answer)
 			break
 		}
 	}
 	return answer, err
+}
+
+// refuseBySize does what listeners do before a route is looked for: they refuse
+// what is larger than they accept. A question does not say which of them it comes
+// to; if not all refuse it, a note says who does.
+func refuseBySize(cfg *config.Config, q explain.Question, answer *explain.Answer) {
+	head, _, err := q.Head()
+	if err != nil || answer.Status == 400 || answer.Status == 501 { // it is no request that is accepted
+		return
+	}
+	length := int64(0)
+	for name, value := range q.Headers {
+		if n, err := strconv.ParseInt(value, 10, 64); err == nil && strings.EqualFold(name, "Content-Length") {
+			length = n
+		}
+	}
+	var causes, notes []string
+	for i := range cfg.Listeners {
+		l := &cfg.Listeners[i]
+		switch {
+		case len(head) > l.MaxHeaderSize:
+			causes = append(causes, "head_too_large")
+			notes = append(notes, fmt.Sprintf("the listener %s would refuse it: its head has %d bytes, max_header_size is %d", l.Name, len(head), l.MaxHeaderSize))
+		case l.MaxBodySize > 0 && length > l.MaxBodySize:
+			causes = append(causes, "body_too_large")
+			notes = append(notes, fmt.Sprintf("the listener %s would refuse it: its body has %d bytes, max_body_size is %d", l.Name, length, l.MaxBodySize))
+		}
+	}
+	if len(causes) == 0 || len(causes) < len(cfg.Listeners) {
+		answer.Notes = append(answer.Notes, notes...)
+		return
+	}
+	status := map[string]int{"head_too_large": 431, "body_too_large": 413}[causes[0]]
+	*answer = explain.Answer{Cause: causes[0], Status: status, Why: strings.Join(notes, "; ")}
 }
 
 // Routes are those in force, in the order in which they are tried.
@@ -111,8 +148,23 @@ func ExplainFile(cfg *config.Config, q explain.Question) (answer explain.Answer,
 	if answer, err = g.Explain(q); err != nil {
 		return answer, err
 	}
+	forgiveSources(cfg, &answer)
+	refuseBySize(cfg, q, &answer)
 	answer.Notes = append(answer.Notes, fileNotes(cfg, answer.Pool)...)
 	return answer, nil
+}
+
+// forgiveSources takes back that there is no backend where sources may know some.
+func forgiveSources(cfg *config.Config, answer *explain.Answer) {
+	if answer.Cause != proxy.CauseNoBackend.String() {
+		return
+	}
+	for i := range cfg.Pools {
+		if c := &cfg.Pools[i]; c.Name == answer.Pool && len(c.Sources) > 0 {
+			answer.Cause, answer.Status = "", 0
+			answer.Why = "which backend gets it is known to a running Steelyard only: the pool has backends from " + sourceName(&c.Sources[0])
+		}
+	}
 }
 
 // fileNotes say what is not known of a pool that does not run.

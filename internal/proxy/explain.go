@@ -48,6 +48,9 @@ func (g *Generation) Explain(q explain.Question) (explain.Answer, error) {
 	if len(g.Trusted) > 0 {
 		e.answer.Notes = append(e.answer.Notes, "trusted_proxies are not applied: the client is client_ip, whatever the headers say")
 	}
+	if len(x.req.Host) == 0 {
+		e.answer.Notes = append(e.answer.Notes, "the question names no host, so no route that wants one takes it")
+	}
 	if !e.routed() {
 		return e.answer, nil
 	}

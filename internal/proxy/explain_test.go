@@ -217,7 +217,10 @@ func TestExplainWhatRoutesDo(t *testing.T) {
 			}
 		})
 	}
-	if a := f.explained(t, explain.Question{Path: "/fixed"}); len(a.Notes) != 1 || !strings.Contains(a.Notes[0], "trusted_proxies are not applied") {
+	if a := f.explained(t, explain.Question{Path: "/fixed"}); len(a.Notes) != 2 || !strings.Contains(a.Notes[1], "names no host") {
+		t.Errorf("notes: %q", a.Notes)
+	}
+	if a := f.explained(t, explain.Question{Host: "a.test", Path: "/fixed"}); len(a.Notes) != 1 || !strings.Contains(a.Notes[0], "trusted_proxies are not applied") {
 		t.Errorf("notes: %q", a.Notes)
 	}
 	if _, err := f.Explain(explain.Question{ClientIP: "x"}); err == nil {

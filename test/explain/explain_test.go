@@ -243,6 +243,12 @@ func TestAFileIsExplainedAsItWouldRun(t *testing.T) {
 	c := harness.Dial(t, cfg.Listeners[0].Address)
 	for i, q := range requests() {
 		m := send(t, c, q)
+		if before[i].Pool == "nobody" { // its source has not been asked
+			if a := before[i]; a.Cause != "" || a.Status != 0 || !strings.HasPrefix(a.Why, "which backend gets it is known to a running Steelyard only") {
+				t.Errorf("a pool whose source has not been asked: %+v", a)
+			}
+			continue
+		}
 		switch before[i].Policy {
 		case "", "consistent_hash", "maglev":
 		default: // whose turn it is only a running Steelyard knows
@@ -282,5 +288,50 @@ func TestExplainingChangesNothing(t *testing.T) {
 		if name == "any" && n != 30 || name != "any" && n != 0 {
 			t.Errorf("route %s counts %d requests", name, n)
 		}
+	}
+}
+
+// TestWhatIsTooLargeIsExplainedAsRefused: by those listeners that refuse it, as
+// they do.
+func TestWhatIsTooLargeIsExplainedAsRefused(t *testing.T) {
+	const text = `
+listeners:
+  small: {address: "SMALL", max_body_size: 1KiB, max_header_size: 2KiB}
+  large: {address: "LARGE", max_body_size: 1MiB, max_header_size: 8KiB}
+routes: [{respond: {status: 200}}]
+`
+	small, large := harness.FreeAddress(t), harness.FreeAddress(t)
+	cfg, err := config.Parse("explain.yaml", []byte(strings.NewReplacer("SMALL", small, "LARGE", large).Replace(text)), func(string) (string, bool) { return "", false })
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := start(t, cfg)
+	for name, tc := range map[string]struct {
+		header, value string
+		cause, note   string // of both listeners, of the small one alone
+	}{
+		"all is well":    {"X", "y", "", ""},
+		"a body for one": {"content-length", "5000", "", "the listener small would refuse it: its body has 5000 bytes, max_body_size is 1024"},
+		"for neither":    {"Content-Length", "5000000", "body_too_large", ""},
+		"a head for one": {"X", strings.Repeat("x", 3000), "", "the listener small would refuse it: its head has "},
+		"neither head":   {"X", strings.Repeat("x", 9000), "head_too_large", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			q := explain.Question{Method: "POST", Host: "a.test", Path: "/", Headers: map[string]string{tc.header: tc.value}}
+			for who, ask := range map[string]func() (explain.Answer, error){
+				"it runs": func() (explain.Answer, error) { return a.Explain(q) }, "of the file": func() (explain.Answer, error) { return app.ExplainFile(cfg, q) },
+			} {
+				answer, err := ask()
+				if err != nil || answer.Cause != tc.cause || tc.cause != "" && answer.Why == "" || !strings.HasPrefix(strings.Join(answer.Notes, "; "), tc.note) {
+					t.Errorf("%s: %+v %v", who, answer, err)
+				}
+				for address, refuses := range map[string]bool{small: tc.cause != "" || tc.note != "", large: tc.cause != ""} {
+					m := harness.Dial(t, address).Exchange(t, "POST / HTTP/1.1\r\nHost: a.test\r\n"+tc.header+": "+tc.value+"\r\n\r\n")
+					if (m.Status() >= 400) != refuses || refuses && answer.Cause != "" && (m.Value("X-Steelyard-Cause") != answer.Cause || m.Status() != answer.Status) {
+						t.Errorf("%s: it is explained as %d %q, but %s answers %d %q", who, answer.Status, answer.Cause, address, m.Status(), m.Value("X-Steelyard-Cause"))
+					}
+				}
+			}
+		})
 	}
 }
