@@ -16,7 +16,7 @@ const maxRoutes = 100_000
 // It runs even when reading found errors, so that all are shown at once; each check looks
 // only at what was read without one.
 func (d *draft) build(w *walker, root section) *Config {
-	c := &Config{TrustedProxies: d.trusted, Forwarded: d.forwarded, ShutdownTimeout: d.shutdownTimeout, ShutdownDelay: d.shutdownDelay, Reload: d.reload, Log: d.log}
+	c := &Config{TrustedProxies: d.trusted, Forwarded: d.forwarded, Paths: d.paths, ShutdownTimeout: d.shutdownTimeout, ShutdownDelay: d.shutdownDelay, Reload: d.reload, Log: d.log}
 	for _, l := range d.listeners {
 		l.ErrorPages = l.errors.Pages
 		c.Listeners = append(c.Listeners, l.Listener)
@@ -44,6 +44,7 @@ func (d *draft) build(w *walker, root section) *Config {
 	d.checkLoops(w)
 	routes, at := d.expandRoutes(w)
 	d.checkShadows(w, routes, at)
+	d.checkPaths(w, routes, at)
 	d.checkCookies(w, routes)
 	c.Routes = routes
 	return c
@@ -232,6 +233,22 @@ func (d *draft) checkShadows(w *walker, routes []Route, at []value) {
 	}
 	for _, s := range table.Shadowed() {
 		w.failf(at[s.Index], "can never match: route %q in line %d comes first and takes all its requests", clip(routes[s.By].Name), at[s.By].line)
+	}
+}
+
+// checkPaths finds patterns that no path can equal, because it would be refused
+// or brought into another form before it is compared.
+func (d *draft) checkPaths(w *walker, routes []Route, at []value) {
+	paths, _ := router.ParsePaths(d.paths)
+	for i := range routes {
+		why, write := paths.Unreachable(routes[i].Match.Path)
+		switch {
+		case why == "":
+		case write != "":
+			w.warnf(at[i], "path %q can never match, because %s; write %q", clip(routes[i].Match.Path), why, clip(write))
+		default:
+			w.warnf(at[i], "path %q can never match with paths: %s, because %s", clip(routes[i].Match.Path), d.paths, why)
+		}
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"gopkg.in/yaml.v3"
 
 	"steelyard/discovery"
+	"steelyard/internal/router"
 )
 
 // draft is a file as it was read: the values and where they stand. check.go
@@ -19,6 +20,7 @@ type draft struct {
 	pools           []poolDraft
 	trusted         []netip.Prefix
 	forwarded       Forwarded
+	paths           string
 	shutdownTimeout time.Duration
 	shutdownDelay   time.Duration
 	reload          Reload
@@ -47,6 +49,7 @@ func fileMapping() mapping[draft] {
 		fresh: func() draft {
 			return draft{
 				forwarded:       Forwarded{XForwarded: true, RequestID: true},
+				paths:           router.PathsNormalize.String(),
 				shutdownTimeout: 30 * time.Second,
 				log:             Log{Level: "info"},
 				errors:          ErrorPages{CauseHeader: true},
@@ -66,6 +69,9 @@ func fileMapping() mapping[draft] {
 				"Peers whose `X-Forwarded-*`, `Forwarded` and `X-Request-Id` headers are believed. What others send in them is replaced.").defaults("none"),
 			key("forwarded", forwardedMapping().kind(), func(d *draft) *Forwarded { return &d.forwarded },
 				"Which headers tell a backend who asked."),
+			key("paths", enum(router.PathsNames()), func(d *draft) *string { return &d.paths },
+				"What becomes of paths that can be read in more than one way: `normalize` them and refuse what stays ambiguous, "+
+					"`reject` all of them, or `pass` them on and match them as they come."),
 			key("shutdown_timeout", duration(time.Millisecond, day, ""), func(d *draft) *time.Duration { return &d.shutdownTimeout },
 				"How long a stopping Steelyard waits for requests in flight before it closes their connections."),
 			key("shutdown_delay", duration(0, time.Hour, ""), func(d *draft) *time.Duration { return &d.shutdownDelay },

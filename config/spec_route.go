@@ -138,7 +138,7 @@ func matchMapping() mapping[matchDraft] {
 			key("host", oneOrMore(placedAt(host)), func(m *matchDraft) *[]placed[string] { return &m.hosts },
 				"The host that was asked for, without port. A list makes one route for each.").defaults("any"),
 			key("path", oneOrMore(placedAt(path)), func(m *matchDraft) *[]placed[string] { return &m.paths },
-				"The path as the client sent it, without query. A list makes one route for each.").defaults("any"),
+				"The path without query, after `paths`. A list makes one route for each.").defaults("any"),
 			key("method", oneOrMore(method), func(m *matchDraft) *[]string { return &m.methods },
 				"The methods taken.").defaults("any"),
 			key("headers", pairs("name to value", "exact text, * for any value, or ~regex", newField, func(f router.Field) error {

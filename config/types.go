@@ -35,6 +35,9 @@ type Config struct {
 	TrustedProxies []netip.Prefix
 	// Forwarded says which forwarding headers backends receive.
 	Forwarded Forwarded
+	// Paths is one of router.PathsNames: what becomes of paths that can be read
+	// in more than one way; default normalize.
+	Paths string
 	// ShutdownTimeout bounds a graceful stop; default 30s.
 	ShutdownTimeout time.Duration
 	// ShutdownDelay is how long all goes on as before when a stop has begun, but

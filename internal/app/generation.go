@@ -160,6 +160,7 @@ func (b *builder) generation() (*proxy.Generation, error) {
 		Trusted: b.cfg.TrustedProxies,
 		Forward: proxy.ForwardOptions(b.cfg.Forwarded),
 	}
+	g.Paths, _ = router.ParsePaths(b.cfg.Paths)
 	matches := make([]router.Match, len(b.cfg.Routes))
 	for i := range b.cfg.Routes {
 		c := &b.cfg.Routes[i]

@@ -75,6 +75,7 @@ var shownElsewhere = []struct {
 		[]string{"trusted_proxies", "forwarded.standard"})},
 	{"TestOnlyWhatMayBeRepeatedIsRepeated", scenario("failure/keepalive_test.go"), ofPool("retry.attempts")},
 	{"TestUpgradeTimeoutClosesTheSilentOnly", scenario("websocket/websocket_test.go"), []string{"listeners.<name>.upgrade_timeout"}},
+	{"TestPathPolicies", scenario("wire/paths_test.go"), []string{"paths"}},
 	{"TestReadinessEndsBeforeTheService", scenario("admin/ready_test.go"), []string{"shutdown_delay"}},
 	{"TestShutdownTimeoutBoundsTheStop", scenario("shutdown/shutdown_test.go"), []string{"shutdown_timeout"}},
 	{"TestTheMostSpecificRouteTakesTheRequest", scenario("routing/routing_test.go"),

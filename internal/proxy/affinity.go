@@ -189,18 +189,3 @@ func (x *exchange) keyValue() []byte {
 	}
 	return nil
 }
-
-// uri is path and query as they were sent; in the absolute form they are the
-// end of the target.
-func (x *exchange) uri() []byte {
-	n := len(x.req.Path)
-	if x.req.HasQuery {
-		n += 1 + len(x.req.Query)
-	}
-	t := x.req.Target
-	v := t[len(t)-n:]
-	if x.req.Absolute && v[0] != '/' {
-		return append([]byte{'/'}, v[1:]...) // http://host?query has no path
-	}
-	return v
-}

@@ -249,8 +249,8 @@ func (x *exchange) readHead() *failure {
 		}
 		x.conn.Reader.EndMessage()
 	}
-	if x.resp.Status == 101 && x.req.Upgrade == nil {
-		return &failure{cause: CauseBadResponse, class: classPossible, detail: "101 to a request that offered no upgrade"}
+	if x.resp.Status == 101 && !x.req.Offers(x.resp.First(wire.KindUpgrade)) {
+		return &failure{cause: CauseBadResponse, class: classPossible, detail: "101 to a protocol that the request did not offer"}
 	}
 	return nil
 }

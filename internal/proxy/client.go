@@ -177,7 +177,7 @@ func (c *clientConn) nextHead() error {
 	}
 	c.at = transport.Now()
 	c.started, c.phase = c.at, phaseHead
-	head, err := c.rd.Head(c.listener.limits.Load().MaxHeaderSize)
+	head, err := c.rd.RequestHead(c.listener.limits.Load().MaxHeaderSize)
 	if err == nil {
 		c.head = head
 		err = c.req.Parse(head)

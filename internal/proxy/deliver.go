@@ -300,6 +300,9 @@ func (x *exchange) appendResponseFields(dst []byte, final bool) []byte {
 		if drop || rewritten && x.route.ResponseHeaders.Drops(r.Name(i)) {
 			dst = append(dst, r.Lines(from, i)...)
 			from = i + 1
+		} else if list[i].Odd {
+			dst = r.AppendFraming(append(dst, r.Lines(from, i)...), i)
+			from = i + 1
 		}
 	}
 	return append(dst, r.Lines(from, len(list))...)

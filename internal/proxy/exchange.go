@@ -49,8 +49,12 @@ type exchange struct {
 	resp   wire.Response
 	body   wire.Body // of the response
 	up     upload
-	id     [maxRequestID]byte
-	idLen  int
+	// read is path and query as they were read, readLen the length of the path;
+	// empty when that is as they were sent.
+	read    []byte
+	readLen int
+	id      [maxRequestID]byte
+	idLen   int
 }
 
 // maxKeptOut is the largest out buffer kept with a pooled exchange, in bytes.
@@ -89,6 +93,9 @@ func (x *exchange) release() {
 	x.account = account{}
 	clear(x.tries)
 	x.tries = x.tries[:0]
+	if x.read = x.read[:0]; cap(x.read) > maxKeptOut {
+		x.read = nil
+	}
 	x.out = out
 	exchanges.Put(x)
 }
@@ -104,7 +111,11 @@ func (x *exchange) serve() {
 		x.answerCause(CauseBodyTooLarge, 0, "")
 		return
 	}
-	i := x.findRoute()
+	i, why := x.findRoute()
+	if why != "" {
+		x.answerCause(CauseBadRequest, 0, why)
+		return
+	}
 	if i < 0 {
 		x.answerCause(CauseNoRoute, 0, "")
 		return
@@ -118,13 +129,6 @@ func (x *exchange) serve() {
 	default:
 		x.forward()
 	}
-}
-
-// findRoute is the index of the route that takes the request, -1 if none does.
-func (x *exchange) findRoute() int {
-	x.match = router.Request{Host: x.req.Host, Path: x.req.Path, Method: x.req.Method, Header: x.req, Query: &x.query}
-	x.query.raw = x.req.Query
-	return x.gen.Table.Match(&x.match)
 }
 
 // A failure is an attempt that did not give the client a response.

@@ -86,7 +86,15 @@ func (e *explanation) refuse(err error) {
 // routed finds the route, and reports whether there is one.
 func (e *explanation) routed() bool {
 	x := &e.exchange
-	i := x.findRoute()
+	sent := x.req.Path
+	i, why := x.findRoute()
+	if len(x.read) > 0 && !bytes.Equal(sent, x.req.Path) {
+		e.answer.Notes = append(e.answer.Notes, fmt.Sprintf("the path is routed and forwarded in its normal form, %s", x.req.Path))
+	}
+	if why != "" {
+		e.fail(CauseBadRequest, 0, why)
+		return false
+	}
 	steps := x.gen.Table.Explain(&x.match)
 	e.answer.TriedLeft = steps.Left
 	for _, s := range steps.Steps {

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"steelyard/internal/pool"
+	"steelyard/internal/router"
 	"steelyard/internal/wire"
 )
 
@@ -118,7 +119,9 @@ func FuzzProxy(f *testing.F) {
 	}
 	rec := &recorder{}
 	const limit = 16 << 10
-	fx := newFixture(f, []string{rawBackend(f, rec.serve)}, func(_ *fixture, _ *pool.Options, _ *Generation, lim *Limits) { lim.MaxHeaderSize = limit })
+	fx := newFixture(f, []string{rawBackend(f, rec.serve)}, func(_ *fixture, _ *pool.Options, g *Generation, lim *Limits) {
+		g.Paths, lim.MaxHeaderSize = router.PathsPass, limit
+	})
 	l := fx.unixListener(f)
 	f.Fuzz(func(t *testing.T, data []byte, cut uint16) {
 		var want []message

@@ -20,6 +20,8 @@ type Generation struct {
 	// Trusted are the peers whose forwarding headers are believed.
 	Trusted []netip.Prefix
 	Forward ForwardOptions
+	// Paths is how paths are read before they are routed.
+	Paths router.Paths
 	// AccessLog is nil when there is none.
 	AccessLog *AccessLog
 	// Errors is how errors look; nil: as they do by themselves.

@@ -64,6 +64,12 @@ func (x *exchange) appendRequestFields(dst []byte, ep *pool.Endpoint) []byte {
 			drop = x.gen.Forward.Standard || !x.trusted()
 		case wire.KindXRequestID:
 			drop = x.gen.Forward.RequestID || !x.trusted()
+		case wire.KindContentLength, wire.KindTransferEncoding:
+			if list[i].Odd {
+				dst = r.AppendFraming(append(dst, r.Lines(from, i)...), i)
+				from = i + 1
+				continue
+			}
 		}
 		if drop || rewritten && x.route.RequestHeaders.Drops(r.Name(i)) {
 			dst = append(dst, r.Lines(from, i)...)

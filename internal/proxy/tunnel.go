@@ -60,6 +60,7 @@ func (x *exchange) upgrade() {
 		return
 	}
 	c.keepHead()
+	x.keepReading()
 	t := &tunnel{idle: c.listener.limits.Load().UpgradeTimeout}
 	t.websocket = wire.EqualFold(x.resp.First(wire.KindUpgrade), "websocket")
 	t.client = direction{t: t, from: &c.socket, to: &conn.Socket, mask: true, early: &c.rd}

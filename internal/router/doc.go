@@ -34,11 +34,11 @@
 //
 // The host without case, without port and without one trailing dot, as text:
 // "[::1]" is not "[0::1]". A host longer than the 253 bytes of a DNS name is
-// taken by any-host routes only. The path is compared byte for byte as the
-// client sent it, without query: no decoding, no cleaning of "..", no case
-// folding. Methods are compared with case (RFC 9110, section 9.1), and GET does
-// not include HEAD. Of a repeated header or parameter the Peeker shows one
-// value, the first.
+// taken by any-host routes only. The path is compared byte for byte as it is
+// given, without query: no decoding, no cleaning of "..", no case folding. How a
+// client's path is read, before it is given, is what Paths is for. Methods are
+// compared with case (RFC 9110, section 9.1), and GET does not include HEAD. Of a
+// repeated header or parameter the Peeker shows one value, the first.
 //
 // The package must not know what a route does with the request, nor any
 // particular HTTP implementation.

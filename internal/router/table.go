@@ -34,6 +34,7 @@ type Table struct {
 	any      *paths
 
 	ranked []*route // in match order
+	rank   []int32  // of the routes by their index
 }
 
 // New builds the table of matches. It fails if one of them is not valid; the
@@ -53,8 +54,10 @@ func New(matches []Match) (*Table, error) {
 		return nil, errors.Join(errs...)
 	}
 	slices.SortFunc(t.ranked, compare)
+	t.rank = make([]int32, len(matches))
 	for i, r := range t.ranked {
 		r.rank = int32(i)
+		t.rank[r.index] = r.rank
 	}
 	for _, group := range t.byHost() {
 		p := newPaths(group)
@@ -107,6 +110,10 @@ func (t *Table) Match(q *Request) int {
 	}
 	return -1
 }
+
+// Before reports whether route a comes before route b in match order; both are
+// indexes that Match returned.
+func (t *Table) Before(a, b int) bool { return t.rank[a] < t.rank[b] }
 
 // matchWildcard tries the suffixes of host, longest first. Only lengths that
 // occur are looked up, so a host of many labels costs little.

@@ -244,7 +244,7 @@ func (b *Body) readTrailer() error {
 // format, conditions or trust if a recipient merged them into the head (RFC
 // 9110, section 6.5.1).
 func trailerAllowed(name []byte) bool {
-	if kindOf(name) != KindOther || len(name) >= 3 && EqualFold(name[:3], "if-") {
+	if k, _ := kindOf(name); k != KindOther || len(name) >= 3 && EqualFold(name[:3], "if-") {
 		return false
 	}
 	for _, s := range notInTrailers {

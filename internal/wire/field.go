@@ -32,8 +32,9 @@ const (
 )
 
 // kindOf finds the kind of a field name; the length decides first, so that
-// most names cost one comparison or none.
-func kindOf(name []byte) Kind {
+// most names cost one comparison or none. alias says that the name is another
+// spelling of it, with _ for -.
+func kindOf(name []byte) (kind Kind, alias bool) {
 	var s string
 	var k Kind
 	switch len(name) {
@@ -101,10 +102,22 @@ func kindOf(name []byte) Kind {
 	case 19:
 		s, k = "proxy-authorization", KindProxyAuthorization
 	}
-	if k != KindOther && EqualFold(name, s) {
-		return k
+	if k == KindOther {
+		return KindOther, false
 	}
-	return KindOther
+	for i, c := range name {
+		if 'A' <= c && c <= 'Z' {
+			c += 'a' - 'A'
+		}
+		if c == s[i] {
+			continue
+		}
+		if c != '_' || s[i] != '-' {
+			return KindOther, false
+		}
+		alias = true
+	}
+	return k, alias
 }
 
 // endToEnd says that a sender cannot declare a field of this kind hop-by-hop by
@@ -135,14 +148,21 @@ func (k Kind) hopByHop() bool {
 type Field struct {
 	start, nameEnd, valueStart, valueEnd, end uint32
 	Kind                                      Kind
-	// Hop marks a field that belongs to this connection alone.
+	// Hop marks a field that belongs to this connection alone, or is not to be
+	// passed on for another reason.
 	Hop bool
+	// Odd marks a Content-Length or Transfer-Encoding that is valid and not
+	// written as everybody writes it; AppendFraming does.
+	Odd bool
 }
 
 // fields is the part of a head that requests and responses share.
 type fields struct {
 	buf  []byte
 	list []Field
+	// ofRequest drops names that a backend could take for those of fields that
+	// a client cannot send.
+	ofRequest bool
 	// names in Connection
 	connClose, connKeepAlive, connUpgrade bool
 }
@@ -225,8 +245,14 @@ func (f *fields) parse(buf []byte, pos int) error {
 		if len(f.list) == MaxFields {
 			return ErrTooManyFields
 		}
-		fl.Kind = kindOf(buf[fl.start:fl.nameEnd])
-		fl.Hop = fl.Kind.hopByHop()
+		kind, alias := kindOf(buf[fl.start:fl.nameEnd])
+		if alias {
+			// CGI, WSGI and their heirs read X_Forwarded_For and X-Forwarded-For
+			// as one name (RFC 3875, section 4.1.18).
+			fl.Hop = f.ofRequest
+		} else {
+			fl.Kind, fl.Hop = kind, kind.hopByHop()
+		}
 		options = options || fl.Kind == KindConnection
 		f.list = append(f.list, fl)
 		pos = end
@@ -318,9 +344,11 @@ func (f *fields) framing() (length int64, coding []byte, err error) {
 			if length >= 0 {
 				return 0, nil, badMessage("there is more than one Content-Length")
 			}
-			if length, err = parseLength(f.Value(i)); err != nil {
+			v := f.Value(i)
+			if length, err = parseLength(v); err != nil {
 				return 0, nil, err
 			}
+			f.list[i].Odd = f.oddSpace(i) || v[0] == '0' && len(v) > 1
 		case KindTransferEncoding:
 			if coding != nil {
 				return 0, nil, badMessage("there is more than one Transfer-Encoding")
@@ -329,12 +357,38 @@ func (f *fields) framing() (length int64, coding []byte, err error) {
 			if len(coding) == 0 {
 				return 0, nil, badMessage("Transfer-Encoding is empty")
 			}
+			f.list[i].Odd = f.oddSpace(i) || string(coding) != chunkedCoding
 		}
 	}
 	if coding != nil && length >= 0 {
 		return 0, nil, badMessage("there are both Content-Length and Transfer-Encoding")
 	}
 	return length, coding, nil
+}
+
+const chunkedCoding = "chunked"
+
+// oddSpace reports whether line i has other white space around its value than
+// one space before it.
+func (f *fields) oddSpace(i int) bool {
+	l := &f.list[i]
+	return l.valueStart != l.nameEnd+2 || f.buf[l.nameEnd+1] != ' ' || l.end != l.valueEnd+2
+}
+
+// AppendFraming appends the line of field i, a Content-Length or the
+// Transfer-Encoding chunked, in the one way that every parser reads alike.
+func (f *fields) AppendFraming(dst []byte, i int) []byte {
+	dst = append(append(dst, f.Name(i)...), ": "...)
+	if f.list[i].Kind == KindTransferEncoding {
+		dst = append(dst, chunkedCoding...)
+	} else {
+		v := f.Value(i)
+		for len(v) > 1 && v[0] == '0' {
+			v = v[1:]
+		}
+		dst = append(dst, v...)
+	}
+	return append(dst, '\r', '\n')
 }
 
 func parseLength(b []byte) (int64, error) {

@@ -125,7 +125,14 @@ var errBufferFull = errors.New("the read buffer is full")
 // inside a head io.ErrUnexpectedEOF. A line that does not end with CRLF is an
 // error at once, without waiting for the rest. After a timeout Head can be
 // called again and goes on where it was.
-func (rd *Reader) Head(limit int) ([]byte, error) {
+func (rd *Reader) Head(limit int) ([]byte, error) { return rd.readHead(limit, false) }
+
+// RequestHead is Head for requests: a request line that cannot be accepted is
+// an error as soon as it is there. Parse comes to the same error, so that it
+// makes no difference in how many parts a head comes.
+func (rd *Reader) RequestHead(limit int) ([]byte, error) { return rd.readHead(limit, true) }
+
+func (rd *Reader) readHead(limit int, request bool) ([]byte, error) {
 	scanned := 0 // the bytes before rd.r+scanned have been searched
 	skipped := false
 	for {
@@ -135,17 +142,25 @@ func (rd *Reader) Head(limit int) ([]byte, error) {
 			skipped, scanned = true, 0
 			continue
 		}
-		end, next, err := headEnd(b, scanned)
-		if err != nil {
-			return nil, err
-		}
-		if end > limit || end < 0 && len(b) >= limit {
-			return nil, ErrHeadTooLarge
-		}
+		// What is behind the limit is not looked at: it may as well not be here yet.
+		end, next, err := headEnd(b[:min(len(b), limit)], scanned)
 		if end >= 0 {
 			rd.r += end
 			rd.keep = rd.r
 			return b[:end:end], nil
+		}
+		if request {
+			valid, why := checkStart(b[:min(len(b), limit)])
+			if why != nil {
+				return nil, why
+			}
+			request = !valid
+		}
+		if err == nil && len(b) >= limit {
+			err = ErrHeadTooLarge
+		}
+		if err != nil {
+			return nil, err
 		}
 		scanned = next
 		if err := rd.fillHead(limit); err != nil {
@@ -192,6 +207,8 @@ func (rd *Reader) fillHead(limit int) error {
 	return err
 }
 
+var errLoneLF = badMessage("a line of the head ends with LF alone")
+
 // headEnd looks for the empty line that ends a head, in b from offset from on;
 // what is before that has been searched. next is where to go on with more bytes.
 func headEnd(b []byte, from int) (end, next int, err error) {
@@ -202,7 +219,7 @@ func headEnd(b []byte, from int) (end, next int, err error) {
 		}
 		i += from
 		if i == 0 || b[i-1] != '\r' {
-			return -1, i, badMessage("a line of the head ends with LF alone")
+			return -1, i, errLoneLF
 		}
 		from = i + 1
 		if i == 1 || b[i-2] == '\n' {

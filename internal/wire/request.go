@@ -49,6 +49,7 @@ func (r *Request) Parse(head []byte) error {
 	if err := r.parseLine(head[:end-2]); err != nil {
 		return err
 	}
+	r.ofRequest = true
 	if err := r.fields.parse(head, end); err != nil {
 		return err
 	}
@@ -66,10 +67,13 @@ func (r *Request) Parse(head []byte) error {
 		r.Length = length
 	case r.Minor == 0:
 		return badMessage("Transfer-Encoding in an HTTP/1.0 request")
-	case !EqualFold(coding, "chunked"):
+	case !EqualFold(coding, chunkedCoding):
 		return refuseCoding(coding)
 	default:
 		r.Length = -1
+	}
+	if r.HasBody() && string(r.Method) == "TRACE" {
+		return badMessage("a TRACE has no body") // RFC 9110, section 9.3.8
 	}
 	r.KeepAlive = !r.connClose && (r.Minor == 1 || r.connKeepAlive)
 	r.Expect = r.Minor == 1 && r.HasBody() && EqualFold(r.First(KindExpect), "100-continue")
@@ -82,18 +86,21 @@ func (r *Request) Parse(head []byte) error {
 
 // refuseCoding says what is wrong with a Transfer-Encoding other than chunked.
 // A body whose end cannot be known is 400 (RFC 9112, section 6.3), and so is
-// chunked twice (section 7.1); a coding that is not understood is 501 (section
-// 6.1).
+// chunked twice (section 7.1) or in a spelling that another parser may not take
+// for it; a coding that is not understood is 501 (section 6.1).
 func refuseCoding(value []byte) error {
-	chunked := 0
+	items, chunked := 0, 0
 	var last []byte
 	for item, rest := NextItem(value); item != nil; item, rest = NextItem(rest) {
-		if last = item; EqualFold(item, "chunked") {
+		items++
+		if last = item; EqualFold(item, chunkedCoding) {
 			chunked++
+		} else if !IsToken(item) {
+			return badMessage("Transfer-Encoding is not a list of names")
 		}
 	}
-	if chunked != 1 || !EqualFold(last, "chunked") {
-		return badMessage("Transfer-Encoding does not end with one chunked")
+	if items == 1 || chunked != 1 || !EqualFold(last, chunkedCoding) {
+		return badMessage("Transfer-Encoding is not one final chunked")
 	}
 	return &Error{Status: 501, Reason: "the only transfer coding understood here is chunked"}
 }
@@ -116,16 +123,58 @@ func (r *Request) upgradeProtocol() []byte {
 	return v
 }
 
+// Offers reports whether each of the protocols that a backend says it switches
+// to, and there is one, is among those the client offered (RFC 9110, section
+// 7.8).
+func (r *Request) Offers(protocols []byte) bool {
+	some := false
+	for item, rest := NextItem(protocols); item != nil; item, rest = NextItem(rest) {
+		some = true
+		offered, others := NextItem(r.Upgrade)
+		for offered != nil && !equalFoldBytes(offered, item) {
+			offered, others = NextItem(others)
+		}
+		if offered == nil {
+			return false
+		}
+	}
+	return some
+}
+
 // carriesHTTP knows h2c of RFC 7540 with its drafts, the versions of HTTP and
 // the TLS of RFC 2817.
 func carriesHTTP(protocol []byte) bool {
 	return len(protocol) >= 2 && EqualFold(protocol[:2], "h2") || EqualFold(protocol, "http") || EqualFold(protocol, "tls")
 }
 
+// checkStart looks at the beginning of a head that has not come whole, so that
+// what can never become a request is refused now: HTTP/0.9, whose clients send
+// one line and wait, or the first bytes of TLS. done says that the request line
+// is there and valid.
+func checkStart(b []byte) (done bool, err error) {
+	if end := lineEnd(b, 0); end > 0 {
+		var r Request
+		return true, r.parseLine(b[:end-2])
+	}
+	if indexLF(b) >= 0 {
+		return false, errLoneLF
+	}
+	method := b
+	if sp := bytes.IndexByte(b, ' '); sp >= 0 {
+		method = b[:sp]
+	}
+	if len(b) > 0 && !IsToken(method) && string(b) != "\r" {
+		return false, errMethod
+	}
+	return false, nil
+}
+
+var errMethod = badMessage("the request line has no valid method")
+
 func (r *Request) parseLine(line []byte) error {
 	sp := bytes.IndexByte(line, ' ')
 	if sp <= 0 || !all(line[:sp], classToken) {
-		return badMessage("the request line has no valid method")
+		return errMethod
 	}
 	r.Method = line[:sp]
 	rest := line[sp+1:]

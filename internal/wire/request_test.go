@@ -204,6 +204,10 @@ func TestRequestRefused(t *testing.T) {
 		{"chunked with a parameter", get("Transfer-Encoding: chunked;a=b"), 400},
 		{"chunked with a vertical tab", get("Transfer-Encoding: \x0bchunked"), 400},
 		{"xchunked", get("Transfer-Encoding: xchunked"), 400},
+		{"chunked in a list with an empty item", get("Transfer-Encoding: chunked,"), 400},
+		{"chunked behind an empty item", get("Transfer-Encoding: , chunked"), 400},
+		{"quoted coding under chunked", get(`Transfer-Encoding: "x", chunked`), 400},
+		{"TRACE with a body (9110 9.3.8)", lines("TRACE / HTTP/1.1", h, "Content-Length: 1"), 400},
 		{"gzip under chunked (9112 6.1)", get("Transfer-Encoding: gzip, chunked"), 501},
 		{"chunked in HTTP/1.0 (9112 6.1)", lines("POST / HTTP/1.0", "Transfer-Encoding: chunked"), 400},
 
@@ -292,14 +296,17 @@ func TestKinds(t *testing.T) {
 	for k := KindConnection; k <= KindCacheControl; k++ {
 		name := names[k]
 		for _, n := range []string{name, strings.ToLower(name), strings.ToUpper(name)} {
-			if got := kindOf([]byte(n)); got != k {
-				t.Errorf("%s is kind %d, want %d", n, got, k)
+			if got, alias := kindOf([]byte(n)); got != k || alias {
+				t.Errorf("%s is kind %d, want %d; alias %v", n, got, k, alias)
+			}
+			if got, alias := kindOf([]byte(strings.ReplaceAll(n, "-", "_"))); got != k || alias != strings.Contains(n, "-") {
+				t.Errorf("%s with _ for - is kind %d, want %d; alias %v", n, got, k, alias)
 			}
 		}
 		for i := range name {
 			other := []byte(name)
 			other[i] = '!'
-			if got := kindOf(other); got != KindOther {
+			if got, alias := kindOf(other); got != KindOther || alias {
 				t.Errorf("%s is kind %d", other, got)
 			}
 		}

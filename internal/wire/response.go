@@ -64,16 +64,16 @@ func (r *Response) Parse(head []byte, toHead bool) error {
 		r.KeepAlive = false
 	}
 	r.Length = 0
+	// RFC 9112, section 6.3: chunked is the last coding or the body ends with
+	// the connection. Codings below chunked cannot be passed on as if they were
+	// content, so they are refused.
+	if coding != nil && (!EqualFold(coding, chunkedCoding) || r.Minor == 0) {
+		return badMessage("the transfer coding %q is not understood", coding[:min(len(coding), maxQuoted)])
+	}
 	switch {
 	case toHead || r.Status < 200 || r.Status == 204 || r.Status == 304:
 		r.Framing = FramingNone
 	case coding != nil:
-		// RFC 9112, section 6.3: chunked is the last coding or the body ends
-		// with the connection. Codings below chunked cannot be passed on as
-		// if they were content, so they are refused.
-		if !EqualFold(coding, "chunked") || r.Minor == 0 {
-			return badMessage("the transfer coding %q is not understood", coding[:min(len(coding), maxQuoted)])
-		}
 		r.Framing = FramingChunked
 	case length >= 0:
 		r.Framing, r.Length = FramingLength, length
