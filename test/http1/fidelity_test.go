@@ -81,9 +81,9 @@ func TestRequestHeadersPassUnchanged(t *testing.T) {
 		"User-Agent: ",
 	}
 	c := harness.Dial(t, s.Address)
-	c.Exchange(t, "GET /a%2Fb/../c//d;x=1?q=%20+&&=%zz HTTP/1.1\r\n"+strings.Join(fields, "\r\n")+"\r\n\r\n")
+	c.Exchange(t, "GET /a%2Fb/c//d;x=1?q=%20+&&=%zz HTTP/1.1\r\n"+strings.Join(fields, "\r\n")+"\r\n\r\n")
 	m := only(t, requests)
-	if want := "GET /a%2Fb/../c//d;x=1?q=%20+&&=%zz HTTP/1.1"; m.First != want {
+	if want := "GET /a%2Fb/c//d;x=1?q=%20+&&=%zz HTTP/1.1"; m.First != want {
 		t.Errorf("request line %q; want %q", m.First, want)
 	}
 	// White space around a value is not part of it (RFC 9110, section 5.5).
