@@ -56,7 +56,8 @@ func (e *Entry) appendJSONAttempts(dst []byte) []byte {
 const hexDigits = "0123456789abcdef"
 
 // appendJSONText appends s as a JSON string (RFC 8259, section 7). Bytes that are
-// not UTF-8 become U+FFFD, the line separators of JavaScript are escaped.
+// not UTF-8 become U+FFFD; what steers terminals (C0 and C1) and the line
+// separators of JavaScript are escaped.
 func appendJSONText[T string | []byte](dst []byte, s T) []byte {
 	dst = append(dst, '"')
 	from := 0
@@ -69,7 +70,7 @@ func appendJSONText[T string | []byte](dst []byte, s T) []byte {
 		if c >= utf8.RuneSelf {
 			r, n := decodeRune(s[i:])
 			if r != utf8.RuneError || n > 1 {
-				if r != '\u2028' && r != '\u2029' {
+				if r >= 0xa0 && r != '\u2028' && r != '\u2029' {
 					i += n
 					continue
 				}
@@ -101,7 +102,13 @@ func decodeRune[T string | []byte](s T) (rune, int) {
 // client, user (unknown here), time, request line, status, bytes, referer, user
 // agent.
 func (e *Entry) AppendCombined(dst []byte) []byte {
+	from := len(dst)
 	dst = appendOrDash(dst, e.Client)
+	for i := from; i < len(dst); i++ {
+		if dst[i] == ' ' { // the zone of an address, which a proxy has believed, may have any
+			dst[i] = '_'
+		}
+	}
 	dst = append(dst, " - - ["...)
 	dst = e.Time.AppendFormat(dst, "02/Jan/2006:15:04:05 -0700")
 	dst = append(dst, `] "`...)

@@ -1,6 +1,7 @@
 package accesslog
 
 import (
+	"bytes"
 	"encoding/json"
 	"strings"
 	"testing"
@@ -45,6 +46,10 @@ func TestCombined(t *testing.T) {
 	if got := string(e.AppendCombined(nil)); got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
+	forged := Entry{Time: e.Time, Client: []byte("fe80::1%x - - [now] \"GET"), Status: 200}
+	if got, want := string(forged.AppendCombined(nil)), `fe80::1%x_-_-_[now]_\"GET - - [23/Nov/2026:01:02:03 +0100] "-" 200 - "-" "-"`+"\n"; got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
 	none := Entry{Time: e.Time, Client: []byte("192.0.2.1"), Status: 400}
 	if got, want := string(none.AppendCombined(nil)), `192.0.2.1 - - [23/Nov/2026:01:02:03 +0100] "-" 400 - "-" "-"`+"\n"; got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
@@ -69,7 +74,7 @@ func TestFieldsOfTemplates(t *testing.T) {
 // FuzzFormats: whatever a client sends, a line is one line, and valid JSON that
 // has what was sent.
 func FuzzFormats(f *testing.F) {
-	for _, s := range []string{"", "plain", "a\"b\\c\n\r\t\x00\x7f", "\xff\xfe", "\u2028é😀", "\xed\xa0\x80", "\xc3"} {
+	for _, s := range []string{"", "plain", "a\"b\\c\n\r\t\x00\x7f", "\xff\xfe", "\u2028é😀", "\xed\xa0\x80", "\xc3", "\u009b2J", "a b"} {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
@@ -85,6 +90,14 @@ func FuzzFormats(f *testing.F) {
 		}
 		if back.Path != want.String() || back.Pool != back.Path {
 			t.Fatalf("%q became %q", b, back.Path)
+		}
+		for _, r := range string(line[:len(line)-1]) {
+			if r < ' ' || 0x7f <= r && r < 0xa0 || r == '\u2028' || r == '\u2029' {
+				t.Fatalf("control character in %q", line)
+			}
+		}
+		if fields := bytes.Fields(e.AppendCombined(nil)); len(b) > 0 && string(fields[1]) != "-" {
+			t.Fatalf("the client has more than one word in %q", fields)
 		}
 		for _, line := range [][]byte{line, e.AppendCombined(nil), append(Escape(append([]byte(nil), b...), 0), '\n')} {
 			for i, c := range line {
