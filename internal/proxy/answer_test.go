@@ -254,11 +254,13 @@ func TestReport(t *testing.T) {
 	}
 }
 
-// TestPanic: a fault of ours is a 500 and costs one connection.
+// TestPanic: a fault of ours is a 500 and costs one connection; it is told
+// everywhere as other causes are.
 func TestPanic(t *testing.T) {
 	l := captureLog(t)
 	s := newStation(t, ok("fine"))
-	f := newFixture(t, []string{s.addr}, nil)
+	log, lines := accessLog(t, nil)
+	f := newFixture(t, []string{s.addr}, func(_ *fixture, _ *pool.Options, g *Generation, _ *Limits) { g.AccessLog = log })
 	for i, breaks := range []func(*Generation){
 		func(g *Generation) { g.Routes = nil },
 		// These are in flight on a backend when it happens.
@@ -282,6 +284,14 @@ func TestPanic(t *testing.T) {
 	}
 	if !strings.Contains(l.String(), "stack=") {
 		t.Errorf("no stack in %q", l)
+	}
+	waitFor(t, "all are listed", func() bool { _, total := f.ErrorLog().Last(); return total == 3 })
+	if records, _ := f.ErrorLog().Last(); records[0].Cause != "internal" || records[0].Status != 500 || records[0].Hint == "" || f.Errors()["internal"] != 3 || len(f.Errors()) != 1 {
+		t.Errorf("counted: %v, listed: %+v", f.Errors(), records)
+	}
+	waitFor(t, "the connections have ended", func() bool { return f.listener.Connections() == 0 })
+	if all := lines(); len(all) != 6 || strings.Count(strings.Join(all, ""), `"status":500,`) != 3 || strings.Count(strings.Join(all, ""), `"cause":"internal"`) != 3 {
+		t.Errorf("lines: %q", all)
 	}
 }
 
