@@ -4,6 +4,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 )
@@ -66,11 +67,38 @@ func errorsCommand(args []string, out, _ io.Writer) error {
 	for i := len(shown) - 1; i >= 0; i-- {
 		shown[i].print(out)
 	}
-	if len(shown) == 0 {
-		fmt.Fprintln(out, "There were no such errors.")
+	switch {
+	case list.Total == 0:
+		fmt.Fprintln(out, "There were no errors since the start.")
+	case len(shown) == 0:
+		fmt.Fprintf(out, "None of the last %s match. They are of %s.\n", count(len(list.Errors), "error"), kinds(list.Errors))
+	default:
+		fmt.Fprintf(out, "%d shown of %d that there were since the start; the last %d are kept.\n", len(shown), list.Total, len(list.Errors))
 	}
-	fmt.Fprintf(out, "%d shown of %d that there were since the start; the last %d are kept.\n", len(shown), list.Total, len(list.Errors))
 	return nil
+}
+
+// kinds are the causes and pools of errors, for who has asked for others.
+func kinds(all []errorRecord) string {
+	var causes, pools []string
+	for i := range all {
+		if c := plain(all[i].Cause); c != "" && !slices.Contains(causes, c) {
+			causes = append(causes, c)
+		}
+		if p := plain(all[i].Pool); p != "" && !slices.Contains(pools, p) {
+			pools = append(pools, p)
+		}
+	}
+	slices.Sort(causes)
+	slices.Sort(pools)
+	var said []string
+	if len(causes) > 0 {
+		said = append(said, "cause "+strings.Join(causes, ", "))
+	}
+	if len(pools) > 0 {
+		said = append(said, "pool "+strings.Join(pools, ", "))
+	}
+	return strings.Join(said, "; ")
 }
 
 func (e *errorRecord) print(out io.Writer) {

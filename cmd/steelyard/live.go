@@ -40,7 +40,7 @@ type rates struct {
 }
 
 func printLive(out io.Writer, text []byte) error {
-	lines, err := liveLines(text, coloured(out))
+	lines, err := liveLines(text, coloured(out), 0)
 	if err != nil {
 		return err
 	}
@@ -48,8 +48,8 @@ func printLive(out io.Writer, text []byte) error {
 	return err
 }
 
-// liveLines draws an event.
-func liveLines(text []byte, colours bool) ([]string, error) {
+// liveLines draws an event, not wider than a terminal; 0 is of any width.
+func liveLines(text []byte, colours bool, width int) ([]string, error) {
 	var l live
 	if err := json.Unmarshal(text, &l); err != nil {
 		return nil, fmt.Errorf("an event of the stream is not what it should be: %w", err)
@@ -71,6 +71,9 @@ func liveLines(text []byte, colours bool) ([]string, error) {
 		for _, b := range p.Backends {
 			t.add("  "+b.Address, b.State, figure(b.Rate, 1), share(b.Share), share(b.Errors), figure(b.FirstByte, 1), b.InFlight, b.Reason)
 		}
+	}
+	if width > 0 {
+		t.fit(width)
 	}
 	return append(lines, t.lines(colours)...), nil
 }

@@ -71,8 +71,7 @@ func dispatch(args []string, out, errOut io.Writer) int {
 		fmt.Fprintln(errOut, err)
 		return 1
 	}
-	fmt.Fprintf(errOut, "steelyard: there is no command %q.\n\n", args[0])
-	usage(errOut)
+	fmt.Fprintf(errOut, "steelyard: %s\nsteelyard -h lists the commands.\n", unknownCommand(args[0]))
 	return 2
 }
 
@@ -100,7 +99,7 @@ func flags(name, help string, args []string, out io.Writer, define func(*flag.Fl
 		fmt.Fprint(out, help)
 		return err
 	case err != nil:
-		return usageError{err}
+		return flagMistake(fs, err)
 	case fs.NArg() > 0:
 		return usageError{fmt.Errorf("unexpected argument %q", fs.Arg(0))}
 	}

@@ -60,12 +60,18 @@ func TestMistakesInTheCommandLine(t *testing.T) {
 		args []string
 		want string
 	}{
-		"nothing":         {nil, "Usage:"},
-		"unknown command": {[]string{"serve"}, `there is no command "serve"`},
-		"unknown flag":    {[]string{"run", "-config", "x"}, "flag provided but not defined: -config"},
-		"no file":         {[]string{"run"}, "-c FILE is missing"},
-		"stray argument":  {[]string{"check", "-c", "x", "y"}, `unexpected argument "y"`},
-		"version":         {[]string{"version", "y"}, `unexpected argument "y"`},
+		"nothing":             {nil, "Usage:"},
+		"unknown command":     {[]string{"serve"}, "there is no command \"serve\"\nsteelyard -h lists the commands."},
+		"unknown flag":        {[]string{"run", "-config", "x"}, "there is no flag --config"},
+		"a slip in a command": {[]string{"poools"}, `there is no command "poools"; did you mean "pools"?`},
+		"a flag too early":    {[]string{"--json", "pools"}, "--json stands before a command"},
+		"a slip in a flag":    {[]string{"pools", "--josn"}, "there is no flag --josn; did you mean --json?"},
+		"below 0":             {[]string{"weight", "web", "127.0.0.1:1", "-5"}, "no number here is below 0"},
+		"no number":           {[]string{"errors", "-n", "x"}, `invalid value "x" for flag -n: it is a whole number`},
+		"no value":            {[]string{"drain", "--for"}, "--for needs a value behind it"},
+		"no file":             {[]string{"run"}, "-c FILE is missing"},
+		"stray argument":      {[]string{"check", "-c", "x", "y"}, `unexpected argument "y"`},
+		"version":             {[]string{"version", "y"}, `unexpected argument "y"`},
 	} {
 		status, _, errOut := invoke(t, tt.args...)
 		if status != 2 || !strings.Contains(errOut, tt.want) {

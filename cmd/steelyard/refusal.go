@@ -66,7 +66,7 @@ func refusal(res *http.Response) error {
 		if strings.Contains(string(text), "HTTPS server") {
 			return errors.New("the admin API speaks HTTPS; name it as https://host:port, with --ca FILE if its CA is your own")
 		}
-		return fmt.Errorf("the admin API answered %s: %.300s", res.Status, plain(string(text)))
+		return fmt.Errorf("not the admin API answered, but something that says %s: %.300s\nthe key admin of the configuration has its address; --admin ADDRESS or -c FILE names it", res.Status, plain(string(text)))
 	}
 	lines := append([]string{f.Error}, f.Errors...)
 	if f.Cure != "" {

@@ -59,7 +59,7 @@ func parseRemote(name, help string, args []string, out io.Writer, names []string
 			return nil, err
 		}
 		if err != nil {
-			return nil, usageError{err}
+			return nil, flagMistake(fs, err)
 		}
 		if fs.NArg() == 0 {
 			break
@@ -79,7 +79,7 @@ func parseRemote(name, help string, args []string, out io.Writer, names []string
 
 // client makes the client that the flags ask for.
 func (r *remote) client() (*client, error) {
-	address, token, https := r.admin, os.Getenv("STEELYARD_ADMIN_TOKEN"), false
+	address, token, https := r.admin, strings.TrimSpace(os.Getenv("STEELYARD_ADMIN_TOKEN")), false
 	tokenFile := r.tokenFile
 	if r.file != "" {
 		cfg, err := config.Load(r.file)
@@ -106,6 +106,9 @@ func (r *remote) client() (*client, error) {
 		}
 		line, _, _ := strings.Cut(strings.TrimSpace(string(text)), "\n")
 		token = strings.TrimSpace(line)
+	}
+	if strings.ContainsFunc(token, func(c rune) bool { return c <= ' ' || c > '~' }) {
+		return nil, errors.New("the token has spaces or characters beyond ASCII, which a header cannot carry; STEELYARD_ADMIN_TOKEN or --token-file has something else than a token")
 	}
 	conf, err := tlsFor(r.ca, r.cert, r.key, https)
 	if err != nil {

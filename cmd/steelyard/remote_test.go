@@ -5,6 +5,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"steelyard/internal/explain"
 )
@@ -63,7 +64,7 @@ func TestHostileAnswers(t *testing.T) {
 		body, want string
 	}{
 		"not JSON":           {200, "<html>", "did not answer as the admin API does"},
-		"an error page":      {502, "<html>\x1b[2J", "502 Bad Gateway: <html>·[2J"},
+		"an error page":      {502, "<html>\x1b[2J", "not the admin API answered, but something that says 502 Bad Gateway: <html>·[2J"},
 		"an error with cure": {403, `{"error": "no\u001b[2J", "cure": "do this", "errors": ["one", "two"]}`, "no·[2J\none\ntwo\ndo this"},
 	} {
 		s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -82,7 +83,7 @@ func TestHostileAnswers(t *testing.T) {
 func TestLiveLines(t *testing.T) {
 	lines, err := liveLines([]byte(`{"at": "2026-01-02T03:04:05Z", "total": {"rps": 12.34, "error_share": null, "p50_ms": 1.25, "p99_ms": null, "connections": 3},
 		"pools": [{"name": "web", "healthy": 1, "total": 2, "rps": 12.34, "error_share": 0.5, "p50_ms": null, "waiting": 2, "why": "x",
-		"backends": [{"address": "127.0.0.1:1", "state": "unhealthy", "reason": "refused", "rps": 0, "share": null, "error_share": null, "first_byte_ms": null, "in_flight": 4}]}]}`), false)
+		"backends": [{"address": "127.0.0.1:1", "state": "unhealthy", "reason": "refused", "rps": 0, "share": null, "error_share": null, "first_byte_ms": null, "in_flight": 4}]}]}`), false, 0)
 	text := strings.Join(lines, "\n")
 	if err != nil {
 		t.Fatal(err)
@@ -92,7 +93,32 @@ func TestLiveLines(t *testing.T) {
 			t.Errorf("no %q in\n%s", want, text)
 		}
 	}
-	if _, err := liveLines([]byte("{"), false); err == nil {
+	if _, err := liveLines([]byte("{"), false, 0); err == nil {
 		t.Error("half an event is shown")
+	}
+}
+
+// TestTablesFitATerminal: figures stay, what explains is cut at its end, and names
+// in their middle.
+func TestTablesFitATerminal(t *testing.T) {
+	long := "a-very-long-label.of-a-host-name.example:3000"
+	for _, width := range []int{200, 80, 60, 10} {
+		tab := table{right: map[int]bool{1: true}}
+		tab.add("BACKEND", "REQUESTS", "WHY")
+		tab.add(long, 1234567, "cannot resolve it: no such host, and nobody knows why that is so")
+		tab.add("127.0.0.1:1", 1, "refused")
+		tab.fit(width)
+		lines := tab.lines(false)
+		for _, line := range lines {
+			if n := utf8.RuneCountInString(line); n > max(width, 45) {
+				t.Errorf("%d: %d characters: %q", width, n, line)
+			}
+		}
+		if !strings.Contains(lines[1], "1234567") || !strings.Contains(lines[1], ":3000") || !strings.HasPrefix(lines[1], "a-very-") || !strings.Contains(lines[2], "127.0.0.1:1  ") {
+			t.Errorf("%d: %q", width, lines)
+		}
+		if whole := strings.Contains(lines[1], long) && strings.Contains(lines[1], "that is so"); whole != (width == 200) {
+			t.Errorf("%d: %q", width, lines[1])
+		}
 	}
 }

@@ -38,7 +38,8 @@ func openScreen(f *os.File, cancel context.CancelFunc) (s *screen, done func(), 
 
 // show draws an event.
 func (s *screen) show(text []byte) (err error) {
-	if s.last, err = liveLines(text, os.Getenv("NO_COLOR") == ""); err != nil {
+	columns, _ := terminalSize(s.f)
+	if s.last, err = liveLines(text, os.Getenv("NO_COLOR") == "", columns); err != nil {
 		return err
 	}
 	s.draw("q ends this")

@@ -24,9 +24,44 @@ func (t *table) add(cells ...any) {
 	t.rows = append(t.rows, row)
 }
 
-// lines are the rows; the first is the head. Colours are kept out of the widths.
-func (t *table) lines(colours bool) []string {
-	var widths []int
+// fit shortens what would make rows wider than a terminal: what stands in the last
+// column at its end, and then the names of the first in their middle, because
+// names differ at both ends.
+func (t *table) fit(width int) {
+	widths := t.widths()
+	total := -2
+	for _, w := range widths {
+		total += w + 2
+	}
+	const fewest = 16 // of a column that is shortened
+	last := len(widths) - 1
+	for _, column := range []int{last, 0} {
+		if total <= width || column < 0 || widths[column] <= fewest {
+			continue
+		}
+		room := max(fewest, widths[column]-(total-width))
+		total -= widths[column] - room
+		for _, row := range t.rows {
+			if column < len(row) {
+				row[column] = shorten(row[column], room, column == 0)
+			}
+		}
+	}
+}
+
+// shorten leaves n characters of a text, of its beginning, or of both ends.
+func shorten(text string, n int, ends bool) string {
+	r := []rune(text)
+	switch {
+	case len(r) <= n:
+		return text
+	case ends:
+		return string(r[:(n-1)/2]) + "…" + string(r[len(r)-n/2:])
+	}
+	return string(r[:n-1]) + "…"
+}
+
+func (t *table) widths() (widths []int) {
 	for _, row := range t.rows {
 		for i, cell := range row {
 			if i == len(widths) {
@@ -35,6 +70,12 @@ func (t *table) lines(colours bool) []string {
 			widths[i] = max(widths[i], utf8.RuneCountInString(cell))
 		}
 	}
+	return widths
+}
+
+// lines are the rows; the first is the head. Colours are kept out of the widths.
+func (t *table) lines(colours bool) []string {
+	widths := t.widths()
 	lines := make([]string, len(t.rows))
 	for n, row := range t.rows {
 		var b strings.Builder
@@ -59,6 +100,10 @@ func (t *table) lines(colours bool) []string {
 }
 
 func (t *table) print(w io.Writer) {
+	if f, isFile := w.(*os.File); isFile && isTerminal(f) {
+		columns, _ := terminalSize(f)
+		t.fit(columns)
+	}
 	for _, line := range t.lines(coloured(w)) {
 		fmt.Fprintln(w, line)
 	}

@@ -233,10 +233,15 @@ func unknownPool(name string, pools []*pool.Pool) error {
 // instead says what there is in the place of what was asked for: the one that was
 // probably meant, or all.
 func instead(got string, names []string) string {
-	const most = 20
 	if near := config.Nearest(got, names); near != "" {
 		return fmt.Sprintf("did you mean %q?", near)
 	}
+	return choice(names)
+}
+
+// choice lists names.
+func choice(names []string) string {
+	const most = 20
 	if more := len(names) - most; more > 0 {
 		names = append(names[:most:most], fmt.Sprintf("and %d more", more))
 	}

@@ -87,7 +87,7 @@ func TestOrders(t *testing.T) {
 		{"release of nothing", "release", "", 200, `"released":0`},
 
 		{"enable needs nothing undone", "backends/" + one + "/enable", "", 200, `"state":"healthy"`},
-		{"no such backend", "backends/127.0.0.1:2/drain", "", 404, `hasnosuchbackend127.0.0.1:2;didyoumean\"127.0.0.1:1\"?`},
+		{"no such backend", "backends/127.0.0.1:2/drain", "", 404, `hasnosuchbackend127.0.0.1:2;thereare127.0.0.1:1,unix:/a/b`},
 		{"no such action", "backends/" + one + "/kill", "", 400, `therearedrain,enable,disable,weight`},
 		{"not a duration", "backends/" + one + "/drain", `{"for": "soon"}`, 400, `as30sor5m`},
 		{"a negative duration", "backends/" + one + "/drain", `{"for": "-1s"}`, 400, `above0`},

@@ -46,7 +46,7 @@ func (s *Server) operate(w http.ResponseWriter, r *http.Request, p *pool.Pool) {
 		err = act(p, address, action, c)
 	}
 	if errors.Is(err, pool.ErrNoBackend) {
-		err = fmt.Errorf("%w; %s", err, instead(address, addresses(p)))
+		err = fmt.Errorf("%w; %s", err, choice(addresses(p))) // the nearest name may be the wrong machine
 	}
 	s.told(r, order{What: action, Pool: p.Name(), On: address, Value: c.value()}, err)
 	switch {

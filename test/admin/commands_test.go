@@ -37,7 +37,7 @@ func TestCommands(t *testing.T) {
 		{"weight of the configuration", []string{"weight", "web", good, "default"}, []string{"with weight 1."}},
 		{"release", []string{"release", "web"}, []string{"Nothing is held in pool web"}},
 		{"errors", []string{"errors"}, []string{"502", "connect_refused", "/shop", "route all, pool web, backend 127.0.0.1:1", "that there were since the start"}},
-		{"errors of another pool", []string{"errors", "--pool", "shop"}, []string{"There were no such errors."}},
+		{"errors of another pool", []string{"errors", "--pool", "shop"}, []string{"None of the last ", "They are of cause connect_refused; pool web."}},
 		{"explain", []string{"explain", "-X", "POST", "-H", "Cookie: a=b", "http://example.com/shop"}, []string{"route     all", "pool      web", "CANDIDATE", good}},
 		{"reload", []string{"reload"}, []string{"Generation ", "of " + s.File}},
 		{"top", []string{"top", "-n", "2"}, []string{"requests/s", "POOL, BACKEND", "  " + good}},
