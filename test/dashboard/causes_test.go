@@ -1,7 +1,13 @@
 package dashboard_test
 
 import (
+	"encoding/json"
 	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -82,6 +88,50 @@ func TestErrorsOfAPoolByCause(t *testing.T) {
 	}
 	b.click("[data-choice=pool]")
 	b.until("causes are back", chart+".querySelector('.legend').innerText.includes('response_timeout')")
+}
+
+// Of very many causes those that came first keep their colours, and the others are
+// one layer.
+func TestManyCauses(t *testing.T) {
+	t.Parallel()
+	f := newFake(t)
+	f.set("live", liveOf("shop", nil, liveBackend("127.0.0.1:3001", "healthy")))
+	var many atomic.Bool
+	front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/api/v1/history" {
+			f.Config.Handler.ServeHTTP(w, r)
+			return
+		}
+		seconds, causes := 30, map[string][]float64{}
+		for i, cause := range []string{"passed_on", "queue_full", "reset_before_response", "bad_response", "body_timeout", "client_gone", "connect_failed", "drained", "internal", "no_backend"} {
+			if i < 3 || many.Load() {
+				causes[cause] = slices.Repeat([]float64{float64(i + 1)}, seconds)
+			}
+		}
+		_ = json.NewEncoder(w).Encode(map[string]any{
+			"step_ms": 1000, "from": time.Now().Add(-30 * time.Second), "causes": causes,
+			"columns": map[string]any{"rps": slices.Repeat([]float64{100}, seconds), "errors": slices.Repeat([]float64{10}, seconds)},
+		})
+	}))
+	t.Cleanup(front.Close)
+	t.Cleanup(front.CloseClientConnections)
+	b := newBrowser(t, 1280, 900)
+	b.open(front.URL + "/#/pool/shop")
+	chart := fmt.Sprintf(legendOf, "Errors")
+	legend := func() string {
+		return js[string](b, "[...("+chart+"?.querySelectorAll('.legend li') ?? [])].map((li) => li.children[1].innerText + ' ' + li.firstElementChild.getAttribute('class')).join('\\n')")
+	}
+	want := []string{"queue_full tone1", "reset_before_response tone2", "5xx of backends tone7"}
+	b.until("there are three causes", chart+"?.querySelectorAll('.legend li').length === 3")
+	if got := legend(); got != strings.Join(want, "\n") {
+		t.Errorf("the legend is\n%s", got)
+	}
+	many.Store(true)
+	b.until("there are all", chart+".querySelectorAll('.legend li').length === 8")
+	want = slices.Insert(want, 2, "bad_response tone4", "body_timeout tone5", "client_gone tone6", "connect_failed tone0", "3 other causes tone3")
+	if got := legend(); got != strings.Join(want, "\n") {
+		t.Errorf("with all of them the legend is\n%s", got)
+	}
 }
 
 // Bound sessions stand where they are known; where they are not the page says why.

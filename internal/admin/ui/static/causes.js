@@ -3,7 +3,8 @@
 import { get } from './api.js';
 
 const AFRESH = 2000; // ms between two looks at what has been added
-const TONES = [1, 2, 4, 5, 6, 0, 3]; // of causes, as they come; grey is what backends answered themselves
+const TONES = [1, 2, 4, 5, 6, 0]; // of causes, as they come; grey is what backends answered themselves
+const REST = 3; // of all beyond those
 const PASSED_ON = { name: 'passed_on', label: '5xx of backends', tone: 7 };
 
 /** failures are the errors of a pool by cause. The stream has those of the process
@@ -50,7 +51,7 @@ export function palette() {
     for (const r of own) if (!tones.has(r.name) && tones.size < TONES.length) tones.set(r.name, TONES[tones.size]);
     const apart = own.filter((r) => tones.has(r.name)).map((r) => ({ ...r, tone: tones.get(r.name) }));
     const rest = own.filter((r) => !tones.has(r.name));
-    if (rest.length) apart.push({ name: `${rest.length} other causes`, values: rest[0].values.map((_, i) => rest.reduce((sum, r) => sum + (r.values[i] ?? 0), 0)), tone: 7 });
+    if (rest.length) apart.push({ name: rest.length === 1 ? rest[0].name : `${rest.length} other causes`, values: rest[0].values.map((_, i) => rest.reduce((sum, r) => sum + (r.values[i] ?? 0), 0)), tone: REST });
     if (passed) apart.push({ name: PASSED_ON.label, values: passed.values, tone: PASSED_ON.tone });
     return apart;
   };
