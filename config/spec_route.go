@@ -45,7 +45,7 @@ type branchDraft struct {
 func routeMapping() mapping[routeDraft] {
 	return mapping[routeDraft]{
 		noun:  "a route",
-		fresh: func() routeDraft { return routeDraft{Route: Route{Host: "preserve"}} },
+		fresh: func() routeDraft { return routeDraft{Route: Route{Host: "preserve", AccessLog: true}} },
 		fields: []field[routeDraft]{
 			key("name", anyText("1 to 200 characters, no control characters", checkRouteName), func(r *routeDraft) *string { return &r.Name },
 				"Shown in logs and in the variable {route}.").defaults("host and path of the match"),
@@ -67,6 +67,8 @@ func routeMapping() mapping[routeDraft] {
 				"Changes the headers that the backend gets: first remove, then set, then add.").defaults("none"),
 			key("response_headers", headersMapping().kind(), func(r *routeDraft) *rewrite.Headers { return &r.ResponseHeaders },
 				"Changes the headers that the client gets, in the same way.").defaults("none"),
+			key("access_log", boolean(), func(r *routeDraft) *bool { return &r.AccessLog },
+				"Whether its requests get a line in the access log; with `false` only those that failed do, unless `access_log.errors` is `sampled`."),
 		},
 		check: checkRoute,
 	}

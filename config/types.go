@@ -125,6 +125,9 @@ type Route struct {
 	Host            string
 	RequestHeaders  rewrite.Headers
 	ResponseHeaders rewrite.Headers
+	// AccessLog gives requests that went well a line in the access log; default
+	// true. Those that failed have one in any case, see AccessLog.Errors.
+	AccessLog bool
 	// Line is where the route stands in its file.
 	Line int
 }

@@ -28,7 +28,8 @@ type AccessLog struct {
 // write writes the line of a request that has ended.
 func (l *AccessLog) write(x *exchange) {
 	failed := x.cause != CauseNone || x.status >= 500
-	if l.Sample < 1 && !(failed && l.Errors) && !l.draws(x.requestID()) {
+	unlogged := x.route != nil && x.route.Unlogged
+	if !(failed && l.Errors) && (unlogged || l.Sample < 1 && !l.draws(x.requestID())) {
 		return
 	}
 	e := &x.entry

@@ -53,6 +53,8 @@ type Route struct {
 	Path            *rewrite.PathRewriter
 	RequestHeaders  *rewrite.HeaderRewriter
 	ResponseHeaders *rewrite.HeaderRewriter
+	// Unlogged leaves requests that went well out of the access log.
+	Unlogged bool
 	// Host replaces the Host header: "" keeps the client's, HostBackend sends
 	// the backend's address.
 	Host string

@@ -234,6 +234,35 @@ pools: {web: {backends: [%s]}}
 	harness.Eventually(t, patience, "there is a line", func() bool { return len(lines(t, file)) == 1 })
 }
 
+// TestARouteMayStayOutOfTheLog: what goes well there has no line, what fails has.
+func TestARouteMayStayOutOfTheLog(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "access.log")
+	s := harness.Start(t, fmt.Sprintf(`
+listeners: {web: {address: "LISTEN"}}
+access_log: {to: %q}
+routes:
+  - {match: {path: /healthz}, respond: {status: 200}, access_log: false}
+  - {match: {path: /quiet}, pool: dead, access_log: false}
+  - {match: {path: /last}, respond: {status: 200}}
+pools: {dead: {backends: [%s]}}
+`, file, harness.FreeAddress(t)))
+	c := harness.Client(t)
+	for path, want := range map[string]int{"/healthz": 200, "/quiet": 502} {
+		if status, _, _ := harness.Do(c, "GET", s.URL+path, ""); status != want {
+			t.Fatalf("%s: %d, want %d", path, status, want)
+		}
+	}
+	harness.Get(t, c, s.URL+"/last")
+	await(t, file, "/last")
+	if l := await(t, file, "/quiet"); l.Cause != "connect_refused" {
+		t.Errorf("what failed is %+v", l)
+	}
+	if n := len(lines(t, file)); n != 2 {
+		t.Errorf("%d lines, want 2", n)
+	}
+}
+
 // TestLinesOfAllRequestsAreWrittenBeforeItEnds, to standard output as well.
 func TestLinesOfAllRequestsAreWrittenBeforeItEnds(t *testing.T) {
 	t.Parallel()
