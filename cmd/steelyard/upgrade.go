@@ -50,19 +50,15 @@ func upgradeOn(upgrades <-chan os.Signal, a *app.App, self upgrade.Program) <-ch
 // handOver reports whether a new process goes on.
 func handOver(a *app.App, self upgrade.Program) bool {
 	slog.Info("upgrade: starting the new process")
-	err := a.HandOver(func(ctx context.Context, sockets []upgrade.Socket) (int, error) {
-		pid, err := self.Start(ctx, sockets)
-		if err == nil {
-			slog.Info("upgrade: the new process serves; this one ends", "pid", pid)
-			upgrade.Notify(upgrade.MainPID(pid), "READY=1")
-		}
-		return pid, err
-	})
+	err := a.HandOver(self.Start)
 	switch {
 	case err != nil && a.Stopping():
 		slog.Error("upgrade given up", "because", err)
 	case err != nil:
 		slog.Error("upgrade failed; this process goes on", "error", err)
+	default:
+		slog.Info("upgrade: the new process serves; this one ends", "pid", a.Successor())
+		upgrade.Notify(upgrade.MainPID(a.Successor()), "READY=1")
 	}
 	return err == nil
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"time"
 
 	"steelyard/internal/upgrade"
 )
@@ -24,9 +25,10 @@ type Sockets interface {
 }
 
 // HandOver gives all sockets to start, which returns the process that serves on
-// them from then on. This one accepts nothing more, and Stop leaves the sockets and
-// the registration in Consul to the other. On error all goes on as before. Reloads
-// wait meanwhile; the context of start ends when Stop is called.
+// them from then on. This one accepts nothing more, at the admin API when HandOver
+// returns and elsewhere when Stop is called, which leaves the sockets and the
+// registration in Consul to the other. On error all goes on as before. Reloads wait
+// meanwhile; the context of start ends when Stop is called.
 func (a *App) HandOver(start func(context.Context, []upgrade.Socket) (pid int, err error)) error {
 	a.reloading.Lock()
 	defer a.reloading.Unlock()
@@ -55,6 +57,10 @@ func (a *App) HandOver(start func(context.Context, []upgrade.Socket) (pid int, e
 		f.consul.Leave()
 	}
 	if a.admin != nil {
+		// Who gives an order from now on means the other process.
+		if d, ok := a.adminAt.Listener.(interface{ SetDeadline(time.Time) error }); ok {
+			_ = d.SetDeadline(time.Unix(1, 0))
+		}
 		if u, ok := a.adminAt.Listener.(*net.UnixListener); ok {
 			u.SetUnlinkOnClose(false)
 		}

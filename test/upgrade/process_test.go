@@ -22,7 +22,7 @@ const patience = 20 * time.Second
 
 // service is a steelyard as systemd sees it: its main process changes.
 type service struct {
-	address, file, log string
+	address, admin, file, log string
 
 	mu    sync.Mutex
 	pid   int // the main process
@@ -30,15 +30,21 @@ type service struct {
 	told  []string
 }
 
-// begin starts steelyard with a configuration in which LISTEN stands for its
-// address, and hears what it tells systemd. wrap is put before its command line.
+// begin starts steelyard with a configuration in which LISTEN and ADMIN stand for its
+// addresses, and hears what it tells systemd. wrap is put before its command line.
 func begin(t *testing.T, yaml string, files []*os.File, wrap ...string) *service {
+	t.Helper()
+	return beginBinary(t, harness.Binary(t), yaml, files, wrap...)
+}
+
+// beginBinary is begin with a path for the binary that can be made to lead elsewhere.
+func beginBinary(t *testing.T, binary, yaml string, files []*os.File, wrap ...string) *service {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "steelyard-upgrade-") // short, as sockets need it
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &service{address: harness.FreeAddress(t), file: filepath.Join(dir, "steelyard.yaml"), log: filepath.Join(dir, "log")}
+	s := &service{address: harness.FreeAddress(t), admin: harness.FreeAddress(t), file: filepath.Join(dir, "steelyard.yaml"), log: filepath.Join(dir, "log")}
 	notify := filepath.Join(dir, "notify")
 	heard, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: notify, Net: "unixgram"})
 	if err != nil {
@@ -50,7 +56,7 @@ func begin(t *testing.T, yaml string, files []*os.File, wrap ...string) *service
 		t.Fatal(err)
 	}
 	defer log.Close()
-	args := append(wrap, harness.Binary(t), "run", "-c", s.file)
+	args := append(wrap, binary, "run", "-c", s.file)
 	cmd := exec.Command(args[0], args[1:]...)
 	cmd.Stdout, cmd.Stderr, cmd.ExtraFiles = log, log, files
 	cmd.Env = append(os.Environ(), "NOTIFY_SOCKET="+notify, "WATCHDOG_USEC=200000")
@@ -135,7 +141,8 @@ func (s *service) output() string {
 
 func (s *service) write(t *testing.T, yaml string) {
 	t.Helper()
-	if err := os.WriteFile(s.file, []byte(strings.ReplaceAll(yaml, "LISTEN", s.address)), 0o600); err != nil {
+	text := strings.NewReplacer("LISTEN", s.address, "ADMIN", s.admin).Replace(yaml)
+	if err := os.WriteFile(s.file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -154,6 +161,12 @@ func (s *service) upgrade(t *testing.T) (before int) {
 	s.signal(t, syscall.SIGUSR2)
 	harness.Eventually(t, patience, "another process goes on", func() bool { return s.main() != before })
 	return before
+}
+
+// says waits until the log has a text n times in all.
+func (s *service) says(t *testing.T, text string, n int) {
+	t.Helper()
+	harness.Eventually(t, patience, fmt.Sprintf("the log says %q, %d times", text, n), func() bool { return strings.Count(s.output(), text) == n })
 }
 
 // gone reports whether a process has ended.
