@@ -58,7 +58,7 @@ func accessLogMapping() mapping[AccessLog] {
 			key("to", logTarget(), func(a *AccessLog) *string { return &a.To },
 				"Where lines go. A file is appended to, and opened anew on SIGUSR1."),
 			key("sample", share(), func(a *AccessLog) *float64 { return &a.Sample },
-				"Share of the requests that get a line, drawn at random."),
+				"Share of the requests that get a line, drawn by their id: who passes the id on finds the same requests in the log behind."),
 			key("errors", enum([]string{"always", "sampled"}), func(a *AccessLog) *string { return &a.Errors },
 				"Whether requests that ended in an error of Steelyard's, or in a status from 500 on, get a line whatever `sample` says."),
 			key("buffer", size[int](1<<20, 1<<30, ""), func(a *AccessLog) *int { return &a.Buffer },
