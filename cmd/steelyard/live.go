@@ -60,9 +60,6 @@ func liveLines(text []byte, colours bool, width int) ([]string, error) {
 	t.add("POOL, BACKEND", "STATE", "REQ/S", "SHARE", "ERRORS", "MS", "IN FLIGHT", "WHY")
 	for _, p := range l.Pools {
 		state := fmt.Sprintf("%d/%d healthy", p.Healthy, p.Total)
-		if p.Healthy == p.Total {
-			state = "healthy " + fmt.Sprintf("%d/%d", p.Healthy, p.Total)
-		}
 		waiting := ""
 		if p.Waiting > 0 {
 			waiting = fmt.Sprintf("%d waiting", p.Waiting)

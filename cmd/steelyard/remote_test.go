@@ -48,6 +48,11 @@ func TestTablesAreAligned(t *testing.T) {
 			t.Errorf("%q, want %q", line, want[i])
 		}
 	}
+	for state, code := range map[string]string{"2/2 healthy": "32", "1/2 healthy": "33", "0/2 healthy": "31", "0/0 healthy": "31", "unhealthy": "31"} {
+		if got := stateColour(state); !strings.HasPrefix(got, "\x1b["+code+"m") {
+			t.Errorf("%s: %q", state, got)
+		}
+	}
 	coloured := strings.Join(tab.lines(true), "\n")
 	for _, part := range []string{"\x1b[32mhealthy\x1b[0m        1000", "\x1b[33mslow_start 5%\x1b[0m"} {
 		if !strings.Contains(coloured, part) {
@@ -110,7 +115,7 @@ func TestTablesFitATerminal(t *testing.T) {
 		tab.fit(width)
 		lines := tab.lines(false)
 		for _, line := range lines {
-			if n := utf8.RuneCountInString(line); n > max(width, 45) {
+			if n := utf8.RuneCountInString(line); n > max(width, 53) {
 				t.Errorf("%d: %d characters: %q", width, n, line)
 			}
 		}

@@ -33,9 +33,8 @@ func (t *table) fit(width int) {
 	for _, w := range widths {
 		total += w + 2
 	}
-	const fewest = 16 // of a column that is shortened
-	last := len(widths) - 1
-	for _, column := range []int{last, 0} {
+	for _, c := range [][2]int{{len(widths) - 1, 24}, {0, 16}} {
+		column, fewest := c[0], c[1]
 		if total <= width || column < 0 || widths[column] <= fewest {
 			continue
 		}
@@ -118,7 +117,13 @@ func coloured(w io.Writer) bool {
 // stateColour marks the state of a backend; the word itself says it all.
 func stateColour(state string) string {
 	code := "31" // red
-	switch word, _, _ := strings.Cut(state, " "); word {
+	word, _, _ := strings.Cut(state, " ")
+	if well, all, ofPool := strings.Cut(word, "/"); ofPool && well == all && all != "0" { // of a pool
+		word = "healthy"
+	} else if ofPool && well != "0" {
+		word = "checking"
+	}
+	switch word {
 	case "healthy":
 		code = "32"
 	case "new", "slow_start", "checking", "draining":

@@ -30,7 +30,7 @@ func TestReadOnlyOffersNothing(t *testing.T) {
 	b.expect("ERR_") // streams end when the admin API is exchanged
 	b.open(l.page("#/pool/shop"))
 	b.sees(row(at, ".state"), "healthy")
-	b.sees("#mode", "Read-only: nothing can be changed here")
+	b.sees("#mode", "Nothing can be changed here: the admin API is read-only")
 	b.sees("#mode", "admin.read_only")
 	for _, action := range []string{"drain", "disable", "enable", "weight"} {
 		if why := b.locked(row(at, "[data-do="+action+"]")); !strings.Contains(why, "read-only") {
@@ -40,7 +40,7 @@ func TestReadOnlyOffersNothing(t *testing.T) {
 	l.name(t, l.apps[0])
 	b.show("#/")
 	b.sees(".banner", "3 removals held back")
-	b.sees("#mode", "Read-only")
+	b.sees("#mode", "read-only")
 	for _, button := range []string{"[data-do=reload]", ".banner[data-key^='held/'] button"} {
 		if why := b.locked(button); !strings.Contains(why, "read-only") {
 			t.Errorf("%s: %s", button, why)

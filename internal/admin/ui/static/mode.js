@@ -7,7 +7,7 @@ let why = '';
 /** mode takes an answer of GET /api/v1/session. */
 export function mode(session) {
   why = session.read_only ? session.why || 'the admin API is read-only' : '';
-  text(document.getElementById('mode'), why && `Read-only: nothing can be changed here, because ${why}.`);
+  text(document.getElementById('mode'), why && `Nothing can be changed here: ${why}.`);
 }
 
 /** lock disables a button that changes something: while nothing can be changed,
