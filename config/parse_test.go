@@ -22,7 +22,7 @@ func TestErrorsOfTheIssue(t *testing.T) {
 		{"what is allowed", "type_number", "; allowed: 0 to 65535"},
 		{"nearest key", "unknown_key_top", `did you mean "listeners"?`},
 		{"unknown keys", "unknown_key_nested", `unknown key "wieght"`},
-		{"keys of later versions", "unknown_key_of_later_versions", `does not have "rate_limit"`},
+		{"keys of later versions", "unknown_key_of_later_versions", `does not have "cache"`},
 		{"duplicate keys, with the line of the first", "duplicate_key", `"max_connections" stands already in line 6`},
 		{"wrong types", "type_wrong_kind", "is a list, not a mapping"},
 		{"bad durations", "duration", `did you mean "75s"?`},

@@ -43,7 +43,7 @@ type branchDraft struct {
 }
 
 func routeMapping() mapping[routeDraft] {
-	return mapping[routeDraft]{
+	m := mapping[routeDraft]{
 		noun:  "a route",
 		fresh: func() routeDraft { return routeDraft{Route: Route{Host: "preserve", AccessLog: true}} },
 		fields: []field[routeDraft]{
@@ -72,6 +72,8 @@ func routeMapping() mapping[routeDraft] {
 		},
 		check: checkRoute,
 	}
+	m.fields = append(m.fields, gateKeys()...)
+	return m
 }
 
 // checkRoute looks at the keys of one route together.

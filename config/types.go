@@ -128,6 +128,11 @@ type Route struct {
 	// AccessLog gives requests that went well a line in the access log; default
 	// true. Those that failed have one in any case, see AccessLog.Errors.
 	AccessLog bool
+	// Allow and Deny say which addresses may come in: none of Deny, and if there is
+	// an Allow, those alone.
+	Allow, Deny []netip.Prefix
+	// RateLimit is one for all routes that an item of the file makes.
+	RateLimit *RateLimit
 	// Line is where the route stands in its file.
 	Line int
 }

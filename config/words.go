@@ -2,7 +2,7 @@ package config
 
 // laterKeys are words of the design that no key is named by yet.
 var laterKeys = []string{
-	"tls", "rate_limit", "acme", "cache", "compress", "auth",
+	"tls", "acme", "cache", "compress", "auth",
 	"http2", "http3", "proxy_protocol", "mirror", "include",
 }
 

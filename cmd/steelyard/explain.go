@@ -143,6 +143,9 @@ func printAnswer(out io.Writer, a *explain.Answer) {
 	}
 	line("route", a.Route)
 	line("action", a.Action)
+	for _, gate := range a.Gates {
+		line("gate", gate)
+	}
 	if a.Status != 0 {
 		line("status", fmt.Sprint(a.Status))
 	}

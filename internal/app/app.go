@@ -20,6 +20,7 @@ import (
 	"steelyard/internal/admin"
 	"steelyard/internal/pool"
 	"steelyard/internal/proxy"
+	"steelyard/internal/ratelimit"
 	"steelyard/internal/upgrade"
 )
 
@@ -28,6 +29,7 @@ type App struct {
 	file    string // that the configuration is from; "" if it is from none
 	proxy   *proxy.Proxy
 	access  *accesslog.Log
+	rates   *ratelimit.Store
 	checks  *healthcheck.Scheduler
 	current atomic.Pointer[inForce]
 	failed  chan error
@@ -72,6 +74,7 @@ type inForce struct {
 	listeners  []*proxy.Listener // in file order
 	consul     *discovery.Consul // nil when nothing asks for it
 	consulID   int               // tells the connections to Consul apart
+	gates      kept
 }
 
 // Start builds everything, then opens all listeners, waits for the pools to be
@@ -87,7 +90,7 @@ func StartFile(cfg *config.Config, file string) (*App, error) { return StartOn(n
 // none. The admin API takes the place of that of a process before only when all
 // is ready.
 func StartOn(sockets Sockets, cfg *config.Config, file string) (*App, error) {
-	a := &App{file: file, sockets: sockets, read: look(file), checks: healthcheck.NewScheduler(), access: accesslog.New(slog.Default()), failed: make(chan error, 1)}
+	a := &App{file: file, sockets: sockets, read: look(file), checks: healthcheck.NewScheduler(), access: accesslog.New(slog.Default()), rates: ratelimit.NewStore(), failed: make(chan error, 1)}
 	a.life, a.die = context.WithCancel(context.Background())
 	a.last, a.finish = context.WithCancel(context.Background())
 	a.account.ok = true

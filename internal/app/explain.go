@@ -11,6 +11,7 @@ import (
 	"steelyard/internal/explain"
 	"steelyard/internal/pool"
 	"steelyard/internal/proxy"
+	"steelyard/internal/ratelimit"
 	"steelyard/internal/router"
 )
 
@@ -129,7 +130,8 @@ func matchView(m *router.Match) map[string]any {
 // not run: no check, source or listener is started. The answer's notes say what
 // it cannot know.
 func ExplainFile(cfg *config.Config, q explain.Question) (answer explain.Answer, err error) {
-	b := &builder{cfg: cfg, targets: map[string]*proxy.Target{}, stats: func(string) *proxy.RouteStats { return nil }}
+	b := &builder{cfg: cfg, targets: map[string]*proxy.Target{}, stats: func(string) *proxy.RouteStats { return nil },
+		gates: newGateBuilder(ratelimit.NewStore(), &kept{})}
 	for i := range cfg.Pools {
 		c := &cfg.Pools[i]
 		o := b.poolOptions(c)

@@ -26,7 +26,9 @@ func fields(prefix string, a, b any) (what []string) {
 			continue
 		}
 		name := keyOf(f.Name)
-		if prefix != "" {
+		if f.Anonymous {
+			name = prefix // its fields are those of what it is in
+		} else if prefix != "" {
 			name = prefix + "." + name
 		}
 		what = append(what, field(name, x.Field(i), y.Field(i))...)

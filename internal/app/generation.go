@@ -24,13 +24,15 @@ type builder struct {
 	consulID int
 	targets  map[string]*proxy.Target
 	stats    func(route string) *proxy.RouteStats
+	gates    *gateBuilder
 }
 
 // build makes the pools and the generation of a takeover. Pools whose name is in
 // force stay, to be changed when nothing can fail any more.
 func (a *App) build(t *takeover) error {
 	b := &builder{cfg: t.cfg, checks: a.checks, consul: t.next.consul, consulID: t.next.consulID,
-		targets: map[string]*proxy.Target{}, stats: a.tally.stats()}
+		targets: map[string]*proxy.Target{}, stats: a.tally.stats(), gates: newGateBuilder(a.rates, &t.before.gates)}
+	t.next.gates = b.gates.next
 	was := &builder{cfg: t.before.cfg, checks: a.checks, consul: t.before.consul, consulID: t.before.consulID}
 	kept := map[string]int{}
 	for i, p := range t.before.pools {
@@ -188,6 +190,9 @@ func (b *builder) route(c *config.Route) (r *proxy.Route, err error) {
 		return nil, err
 	}
 	if r.ResponseHeaders, err = rewrite.CompileHeaders(c.ResponseHeaders); err != nil {
+		return nil, err
+	}
+	if r.Gate, err = b.gates.gate(c); err != nil {
 		return nil, err
 	}
 	switch {

@@ -19,6 +19,7 @@ func (a *App) Sample(into *metrics.Sample) {
 	sampleListeners(into, f.listeners)
 	a.sampleAccessLog(into)
 	sampleProxy(into, a.proxy, f.generation)
+	into.RateLimits = metrics.RateLimitSample{Memory: a.rates.Memory(), Forgotten: a.rates.Forgotten()}
 }
 
 // samplePools leaves out the pools that a reload has just closed.
@@ -50,11 +51,14 @@ func sampleListeners(into *metrics.Sample, listeners []*proxy.Listener) {
 // the pools of a start are ready.
 func sampleProxy(into *metrics.Sample, p *proxy.Proxy, g *proxy.Generation) {
 	into.Errors, into.Unpooled, into.Retries = p.ErrorCounts(), p.UnpooledErrorCounts(), p.RetryCounts()
-	into.Routes = into.Routes[:0]
-	for _, r := range g.Routes {
+	into.Routes, into.Refused = into.Routes[:0], into.Refused[:0]
+	for i, r := range g.Routes {
 		s := metrics.RouteSample{Name: r.Name}
 		if r.Stats != nil {
 			s.Classes = r.Stats.Classes.Read()
+			for _, c := range r.Stats.Refused() {
+				into.Refused = append(into.Refused, metrics.RefusedCount{Route: i, Cause: c.Cause, Count: c.Count})
+			}
 		}
 		into.Routes = append(into.Routes, s)
 	}

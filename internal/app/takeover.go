@@ -97,6 +97,7 @@ func (t *takeover) discard() {
 	if t.accessSink != nil {
 		t.accessSink.Close()
 	}
+	t.next.gates.closeBut(&t.before.gates)
 }
 
 // apply gives the pools that stay their new options, or, on error, all of them
@@ -147,6 +148,7 @@ func (a *App) swap(t *takeover) {
 		a.gaveUp = time.Now()
 		a.leaving.Go(func() { a.shutListener(l, t.before.cfg.ShutdownTimeout) })
 	}
+	t.before.gates.closeBut(&f.gates)
 	a.retire(t, &f)
 }
 

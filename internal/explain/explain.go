@@ -66,10 +66,13 @@ func clip(s string) string {
 type Answer struct {
 	// Route is the name of the route that takes the request; "" with Cause
 	// no_route.
-	Route     string      `json:"route,omitempty"`
-	RouteLine int         `json:"route_line,omitempty"`
-	Action    string      `json:"action,omitempty"` // pool, split, redirect, respond
-	Tried     []RouteStep `json:"tried,omitempty"`  // routes in match order up to the one that takes it, at most 50
+	Route     string `json:"route,omitempty"`
+	RouteLine int    `json:"route_line,omitempty"`
+	Action    string `json:"action,omitempty"` // pool, split, redirect, respond
+	// Gates say, one each and in order, what the route asks of a request before it
+	// does anything with it, and what this one would meet.
+	Gates []string    `json:"gates,omitempty"`
+	Tried []RouteStep `json:"tried,omitempty"` // routes in match order up to the one that takes it, at most 50
 	// TriedLeft counts the routes that were looked at and are not in Tried.
 	TriedLeft int `json:"tried_left,omitempty"`
 	// Sends is the request line as the backend would get it, after rewrites.

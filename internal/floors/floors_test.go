@@ -22,7 +22,7 @@ var floors = [][]string{
 	0: {"internal/wire"},
 	1: {
 		"balancer", "healthcheck", "discovery",
-		"internal/router", "internal/rewrite", "internal/sticky", "internal/transport",
+		"internal/access", "internal/ratelimit", "internal/router", "internal/rewrite", "internal/sticky", "internal/transport",
 		"internal/metrics", "internal/accesslog", "internal/demo", "internal/outlier", "internal/errorlog", "internal/explain", "internal/upgrade", "internal/certs",
 	},
 	2: {"config", "internal/pool"},

@@ -99,10 +99,7 @@ func (e *emitter) process(s *Sample) {
 		e.value(listenerConnections, float64(l.Connections), name, l.Address)
 		e.value(listenerAccepted, float64(l.Accepted), name, l.Address)
 	}
-	names = unique{}
-	for i := range s.Routes {
-		e.classes(routeResponses, &s.Routes[i].Classes, names.of(s.Routes[i].Name))
-	}
+	e.routes(s)
 	for _, c := range s.Unpooled { // a pool has those alone that there were
 		e.value(errorsMade, float64(c.Count), "", c.Cause)
 	}
@@ -112,6 +109,19 @@ func (e *emitter) process(s *Sample) {
 	e.value(accessLines, float64(s.AccessLog.Lines), "written")
 	e.value(accessLines, float64(s.AccessLog.Dropped), "dropped")
 	e.value(accessLines, float64(s.AccessLog.Failed), "failed")
+}
+
+func (e *emitter) routes(s *Sample) {
+	names, labels := unique{}, make([]string, len(s.Routes))
+	for i := range s.Routes {
+		labels[i] = names.of(s.Routes[i].Name)
+		e.classes(routeResponses, &s.Routes[i].Classes, labels[i])
+	}
+	for _, r := range s.Refused {
+		e.value(routeRefused, float64(r.Count), labels[r.Route], r.Cause)
+	}
+	e.value(rateMemory, float64(s.RateLimits.Memory))
+	e.value(rateForgotten, float64(s.RateLimits.Forgotten))
 }
 
 func (e *emitter) pool(p *PoolSample) {

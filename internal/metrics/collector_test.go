@@ -26,6 +26,8 @@ func full(pools, backends int) *Sample {
 		Generation: GenerationSample{ID: 3, Since: time.Unix(1700000000, 0), Reloads: 2, FailedReloads: 1, Rollbacks: 1},
 		Listeners:  []ListenerSample{{Name: "main", Address: "127.0.0.1:80", Connections: 4, Accepted: 9}},
 		Routes:     []RouteSample{{Name: "web", Classes: [6]int64{1, 2, 3, 4, 5, 6}}},
+		Refused:    []RefusedCount{{0, "denied", 4}},
+		RateLimits: RateLimitSample{4096, 2},
 		Errors:     []CauseCount{{"no_route", 7}, {"no_backend", 5}},
 		Unpooled:   []CauseCount{{"no_route", 7}, {"no_backend", 0}},
 		Retries:    []RetryCount{{"stale", "reset_before_response", 8}},

@@ -49,6 +49,9 @@ var (
 	listenerAccepted    = counter("listener_connections_accepted_total", "Connections of clients that were accepted.", "listener", "address")
 
 	routeResponses = counter("route_responses_total", "Responses of a route by class of their status; none: the client left, or the response was cut.", "route", "class")
+	routeRefused   = counter("route_refused_total", "Requests that a route did not let in, by reason: a cause of errors.md.", "route", "reason")
+	rateMemory     = gauge("rate_limit_memory_bytes", "Memory of all rate limits, at most 64 MiB.")
+	rateForgotten  = counter("rate_limit_forgotten_total", "Keys of rate limits that were forgotten before their time, because there were too many.")
 	errorsMade     = counter("errors_total", "Errors that Steelyard made itself, by cause, see errors.md, and by pool; without one if none was found.", "pool", "cause")
 	retriesMade    = counter("retries_total", "Attempts that repeated one, by what the backend could know of that (class) and what had become of it (reason).", "class", "reason")
 	accessLines    = counter("access_log_lines_total", "Lines of the access log by result: written, dropped because the buffer was full, failed to be written.", "result")

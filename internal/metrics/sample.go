@@ -15,7 +15,9 @@ type Sample struct {
 	Generation GenerationSample
 	Listeners  []ListenerSample
 	Routes     []RouteSample // in match order
-	Pools      []PoolSample  // in the order of the file
+	Refused    []RefusedCount
+	RateLimits RateLimitSample
+	Pools      []PoolSample // in the order of the file
 	// Errors counts what Steelyard answered or cut itself, by cause.
 	Errors []CauseCount
 	// Unpooled counts those of Errors that came before a pool was found.
@@ -48,6 +50,19 @@ type ListenerSample struct {
 type RouteSample struct {
 	Name    string
 	Classes [6]int64 // see Classes
+}
+
+// RefusedCount counts requests that the gate of a route did not let in.
+type RefusedCount struct {
+	Route int // its index in Routes
+	Cause string
+	Count int64
+}
+
+// RateLimitSample is what all rate limits have together.
+type RateLimitSample struct {
+	Memory    int64 // bytes
+	Forgotten int64 // buckets in use that were given up for others
 }
 
 // CauseCount counts errors of one cause.

@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"steelyard/internal/errorlog"
@@ -14,6 +15,7 @@ import (
 type RouteStats struct {
 	// Classes counts responses, errors that Steelyard made included.
 	Classes metrics.Classes
+	refused [causeCount]atomic.Int64 // by the gate
 }
 
 // account is what an exchange has to remember of itself for those who count.
@@ -76,7 +78,7 @@ func (x *exchange) settleAccount() {
 			s.Latency.Observe(x.c.at - x.c.started)
 		}
 	}
-	if (x.cause != CauseNone || x.status >= 500) && x.cause != CauseClientGone {
+	if (x.cause != CauseNone || x.status >= 500) && x.cause != CauseClientGone && !x.cause.refusal() {
 		x.keepRecord()
 	}
 	if log := x.gen.AccessLog; log != nil {

@@ -41,6 +41,9 @@ func (x *exchange) answerCause(cause Cause, status int, detail string) {
 	if status == 503 {
 		x.appendField("Retry-After", strconv.Itoa(retryAfter))
 	}
+	if x.route != nil && x.route.Gate != nil {
+		x.out = x.appendGateFields(x.out)
+	}
 	x.endAnswer(body)
 }
 
@@ -52,6 +55,9 @@ func (x *exchange) answerRedirect(r *Redirect) {
 	x.out = r.To.AppendHeader(x.out, x)
 	x.out = append(x.out, '\r', '\n')
 	x.out = x.route.ResponseHeaders.Append(x.out, x)
+	if x.route.Gate != nil {
+		x.out = x.appendGateFields(x.out)
+	}
 	x.endAnswer(nil)
 }
 
@@ -68,6 +74,9 @@ func (x *exchange) answerFixed(r *Respond) {
 		x.appendOwnField("Content-Type", "text/plain; charset=utf-8")
 	}
 	x.out = x.route.ResponseHeaders.Append(x.out, x)
+	if x.route.Gate != nil {
+		x.out = x.appendGateFields(x.out)
+	}
 	x.endAnswer(r.Body)
 }
 

@@ -27,6 +27,8 @@ const (
 	CauseHeadTimeout
 	CauseBodyTimeout
 	CauseNotSupported
+	CauseDenied
+	CauseRateLimited
 	CauseClientGone
 	CauseShutdown
 	CauseInternal
@@ -59,6 +61,8 @@ var causes = [causeCount]causeInfo{
 	CauseHeadTimeout:     {"head_timeout", 408, "the request head did not arrive in time"},
 	CauseBodyTimeout:     {"body_timeout", 408, "the request body did not arrive in time"},
 	CauseNotSupported:    {"not_supported", 501, "this is not offered here"},
+	CauseDenied:          {"denied", 403, "this address may not come in here"},
+	CauseRateLimited:     {"rate_limited", 429, "more requests than are allowed in this time; Retry-After says when to try again"},
 	CauseClientGone:      {"client_gone", 499, "the client left before it was answered"},
 	CauseShutdown:        {"shutdown", 503, "the balancer stopped before the request was finished"},
 	CauseInternal:        {"internal", 500, "something went wrong in the balancer itself; its log says more"},

@@ -243,6 +243,9 @@ func (x *exchange) appendResponseHead(dst []byte, chunked bool) []byte {
 	}
 	dst = x.appendAffinity(dst)
 	dst = x.route.ResponseHeaders.Append(dst, x)
+	if x.route.Gate != nil {
+		dst = x.appendGateFields(dst)
+	}
 	dst = x.appendConnection(dst)
 	return append(dst, '\r', '\n')
 }

@@ -42,6 +42,7 @@ type exchange struct {
 	begun      bool // the response has begun to reach the client
 
 	account
+	gate   gated
 	tries  []try // attempts that failed
 	entry  accesslog.Entry
 	waitBy time.Duration // when waiting for the backend ends; 0: not at all
@@ -91,6 +92,7 @@ func (x *exchange) release() {
 	x.repeatable, x.freshOnly, x.again, x.interim = false, false, false, false
 	x.continued, x.begun = false, false
 	x.account = account{}
+	x.gate = gated{}
 	clear(x.tries)
 	x.tries = x.tries[:0]
 	if x.read = x.read[:0]; cap(x.read) > maxKeptOut {
@@ -121,6 +123,9 @@ func (x *exchange) serve() {
 		return
 	}
 	x.route = x.gen.Routes[i]
+	if g := x.route.Gate; g != nil && !x.pass(g) {
+		return
+	}
 	switch {
 	case x.route.Redirect != nil:
 		x.answerRedirect(x.route.Redirect)

@@ -54,6 +54,9 @@ func (g *Generation) Explain(q explain.Question) (explain.Answer, error) {
 	if !e.routed() {
 		return e.answer, nil
 	}
+	if g := x.route.Gate; g != nil && !e.passes(g) {
+		return e.answer, nil
+	}
 	err = e.decide()
 	return e.answer, err
 }

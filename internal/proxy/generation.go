@@ -55,6 +55,8 @@ type Route struct {
 	ResponseHeaders *rewrite.HeaderRewriter
 	// Unlogged leaves requests that went well out of the access log.
 	Unlogged bool
+	// Gate is what a request has to pass first; nil: nothing.
+	Gate *Gate
 	// Host replaces the Host header: "" keeps the client's, HostBackend sends
 	// the backend's address.
 	Host string

@@ -55,7 +55,7 @@ func (x *exchange) report(cause Cause, detail string) {
 		p.unpooled[cause].Add(1)
 	}
 	x.cause, x.detail = cause, detail
-	if cause == CauseClientGone {
+	if cause == CauseClientGone || cause.refusal() {
 		return // the client's own doing
 	}
 	ok, dropped := p.reports.allow(reportsPerSecond)

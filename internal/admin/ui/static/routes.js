@@ -44,7 +44,7 @@ function answer(a) {
     a.why ? h('p', {}, a.why) : null,
     h('dl', { class: 'facts' },
       verdict('Route', a.route, a.route_line ? ` (line ${a.route_line})` : ''), verdict('Does', a.action), verdict('Status', a.status), verdict('Pool', a.pool && h('a', { href: `#/pool/${encodeURIComponent(a.pool)}` }, a.pool)),
-      verdict('Split', a.split), verdict('Policy', a.policy), verdict('Key', a.key), verdict('Affinity', a.affinity), verdict('Sends', a.sends && h('code', {}, a.sends))),
+      verdict('Gates', a.gates?.join('; ')), verdict('Split', a.split), verdict('Policy', a.policy), verdict('Key', a.key), verdict('Affinity', a.affinity), verdict('Sends', a.sends && h('code', {}, a.sends))),
     a.candidates?.length ? h('div', { class: 'scroll', tabindex: 0, role: 'region', 'aria-label': 'Candidates' }, h('table', { class: 'candidates' },
       h('thead', {}, h('tr', {}, ['Backend', 'State', 'Share', 'Why'].map((c) => h('th', { scope: 'col', class: c === 'Share' ? 'number' : '' }, c)))),
       h('tbody', {}, a.candidates.map((c) => h('tr', { class: c.chosen ? 'chosen' : '', 'data-candidate': c.address },

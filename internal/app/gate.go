@@ -1,0 +1,74 @@
+package app
+
+import (
+	"fmt"
+
+	"steelyard/config"
+	"steelyard/internal/access"
+	"steelyard/internal/proxy"
+	"steelyard/internal/ratelimit"
+)
+
+// kept is what gates have that outlives a reload which leaves it alone, by the
+// name of the item of routes that it belongs to.
+type kept struct {
+	rates map[string]*proxy.RateLimit
+}
+
+// closeBut ends what k has and other does not have.
+func (k *kept) closeBut(other *kept) {
+	for name, r := range k.rates {
+		if o := other.rates[name]; o == nil || o.Limiter != r.Limiter {
+			r.Limiter.Close()
+		}
+	}
+}
+
+// gateBuilder makes the gates of a generation.
+type gateBuilder struct {
+	store  *ratelimit.Store
+	before *kept
+	next   kept
+	// Routes that one item of the file makes share what is counted.
+	rates map[*config.RateLimit]*proxy.RateLimit
+}
+
+func newGateBuilder(s *ratelimit.Store, before *kept) *gateBuilder {
+	return &gateBuilder{store: s, before: before, next: kept{rates: map[string]*proxy.RateLimit{}}, rates: map[*config.RateLimit]*proxy.RateLimit{}}
+}
+
+// gate is what requests have to pass on a route, nil if there is nothing.
+func (b *gateBuilder) gate(c *config.Route) (*proxy.Gate, error) {
+	g := proxy.Gate{Access: access.NewList(c.Allow, c.Deny), Rate: b.rate(c)}
+	if g == (proxy.Gate{}) {
+		return nil, nil
+	}
+	return &g, nil
+}
+
+// rate is the rate limit of a route, with what the one before has counted if it
+// is the same.
+func (b *gateBuilder) rate(c *config.Route) *proxy.RateLimit {
+	o := c.RateLimit
+	if o == nil || b.rates[o] != nil {
+		return b.rates[o]
+	}
+	name := firstFree(b.next.rates, c.Name)
+	r := b.before.rates[name]
+	if r == nil || r.Limiter.Options() != o.Options || r.Key != o.Key {
+		r = proxy.NewRateLimit(b.store.New(o.Options), b.store, o.Key)
+	}
+	b.next.rates[name], b.rates[o] = r, r
+	return r
+}
+
+// firstFree tells items of one name apart by their order.
+func firstFree[T any](taken map[string]T, name string) string {
+	key := name
+	for n := 2; ; n++ {
+		if _, is := taken[key]; !is {
+			return key
+		}
+		key = fmt.Sprint(name, "\x00", n)
+	}
+}
