@@ -240,7 +240,7 @@ func TestRefusalsAreExplainedAndCounted(t *testing.T) {
 	metrics := harness.Get(t, harness.Client(t), "http://"+s.Admin+"/metrics")
 	for _, want := range []string{
 		`steelyard_route_refused_total{reason="denied",route="guarded"} 1`, `steelyard_route_refused_total{reason="rate_limited",route="guarded"} 1`,
-		`steelyard_errors_total{cause="rate_limited"} 1`, "steelyard_rate_limit_memory_bytes 4096", "steelyard_rate_limit_forgotten_total 0",
+		`steelyard_errors_total{cause="rate_limited",pool=""} 1`, "steelyard_rate_limit_memory_bytes 4096", "steelyard_rate_limit_forgotten_total 0",
 	} {
 		if !strings.Contains(metrics, want+"\n") {
 			t.Errorf("no %s in the metrics", want)
