@@ -124,11 +124,12 @@ func (r *registrar) run(ctx context.Context) {
 			}
 			continue
 		}
-		if at.session != nil && (at.session.agent != s.agent || at.o.ID != o.ID) {
-			r.deregister(at)
-		}
-		err := r.renew(ctx, at.session == s && at.o.ID == o.ID && at.o.Address == o.Address, s, o)
+		was := at
+		err := r.renew(ctx, at.session == s && at.o.ID == o.ID && at.o.Address == o.Address && at.o.Port == o.Port, s, o)
 		at = place{s, o}
+		if was.session != nil && (was.session.agent != s.agent || was.o.ID != o.ID) {
+			r.deregister(was) // now that others find the new one
+		}
 		if ctx.Err() != nil {
 			return
 		}
