@@ -8,6 +8,7 @@ import (
 
 	"steelyard/balancer"
 	"steelyard/healthcheck"
+	"steelyard/internal/adaptive"
 	"steelyard/internal/outlier"
 	"steelyard/internal/sticky"
 	"steelyard/internal/transport"
@@ -77,8 +78,12 @@ func poolMapping() mapping[poolDraft] {
 				"When a failed attempt is repeated on another backend."),
 			key("max_connections", orNone(integer(0, maxConnections), "no limit"), func(p *poolDraft) *int { return &p.MaxConnections },
 				"Most requests in flight on each backend that has no limit of its own."),
+			key("max_in_flight", orNone(integer(0, maxConnections), "no limit"), func(p *poolDraft) *int { return &p.MaxInFlight },
+				"Most requests in flight on all backends together; the rest wait in `queue` or get 503 with `Retry-After`."),
+			key("adaptive_limit", orTrue(adaptiveMapping()), func(p *poolDraft) **adaptive.Options { return &p.AdaptiveLimit },
+				"Finds out from the latency of the answers how many requests the pool can work on at once, and treats the rest as `max_in_flight` does.").defaults("off"),
 			key("queue", queueMapping().kind(), func(p *poolDraft) *Queue { return &p.Queue },
-				"Where requests wait while every backend is at its `max_connections`."),
+				"Where requests wait while every backend is at its `max_connections`, or the pool at `max_in_flight` or `adaptive_limit`."),
 			key("timeouts", timeoutsMapping().kind(), func(p *poolDraft) *transport.Options { return &p.Transport },
 				"How long to wait for a backend."),
 			key("keepalive", keepaliveMapping().kind(), func(p *poolDraft) *transport.Options { return &p.Transport },
@@ -362,8 +367,9 @@ func checkQueue(w *walker, s section, p *poolDraft) {
 		sourced = true
 	}
 	switch {
+	case p.MaxInFlight > 0 || p.AdaptiveLimit != nil:
 	case !slices.ContainsFunc(p.backends, limited):
-		w.failf(p.queueAt, "would never be used: neither the pool nor a backend has max_connections")
+		w.failf(p.queueAt, "would never be used: neither the pool nor a backend has max_connections, and the pool has no max_in_flight or adaptive_limit")
 	case sourced, slices.ContainsFunc(p.backends, func(b backendDraft) bool { return !b.Backup && b.Weight > 0 && !limited(b) }):
 		w.warnf(p.queueAt, "will hardly be used: a backend without max_connections takes everything")
 	}

@@ -18,6 +18,7 @@ import (
 	"steelyard/balancer"
 	"steelyard/discovery"
 	"steelyard/healthcheck"
+	"steelyard/internal/adaptive"
 	"steelyard/internal/outlier"
 	"steelyard/internal/rewrite"
 	"steelyard/internal/router"
@@ -186,6 +187,11 @@ type Pool struct {
 	// MaxConnections bounds the requests in flight per backend unless the
 	// backend says otherwise; default 0, no limit.
 	MaxConnections int
+	// MaxInFlight bounds the requests of the whole pool; default 0, no limit.
+	MaxInFlight int
+	// AdaptiveLimit finds out how many requests the pool can work on and sheds
+	// the rest; nil (default): it does not.
+	AdaptiveLimit *adaptive.Options
 	// Queue holds requests while every backend is at its MaxConnections.
 	Queue     Queue
 	Transport transport.Options

@@ -258,7 +258,7 @@ func TestReferencesOfOpenAPI(t *testing.T) {
 func TestSchemasHaveTheFieldsOfTheViews(t *testing.T) {
 	d := readDocument(t)
 	for name, view := range map[string]any{
-		"Pool": poolView{}, "Counters": counters{}, "Backend": backendView{}, "Check": checkView{}, "CheckResult": resultView{},
+		"Pool": poolView{}, "PoolLimit": limitView{}, "Counters": counters{}, "Backend": backendView{}, "Check": checkView{}, "CheckResult": resultView{},
 		"Source": sourceView{}, "Consul": consulView{}, "Route": routeJSON{}, "ErrorRecord": errorJSON{}, "Attempt": attemptJSON{},
 		"Generation": generationJSON{}, "Session": sessionView{}, "Order": order{}, "Question": explain.Question{}, "Answer": explain.Answer{},
 		"RouteStep": explain.RouteStep{}, "Candidate": explain.Candidate{}, "Series": Series{}, "Live": Live{},

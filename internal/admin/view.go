@@ -18,9 +18,28 @@ type poolView struct {
 	Why      string        `json:"why,omitempty"`
 	Affinity string        `json:"affinity,omitempty"`
 	Waiting  int           `json:"waiting"`
+	Limits   []limitView   `json:"limits,omitempty"`
 	Counters counters      `json:"counters"`
 	Sources  []sourceView  `json:"sources,omitempty"`
 	Backends []backendView `json:"backends"`
+}
+
+// limitView is a limit of the requests of the whole pool.
+type limitView struct {
+	Name     string  `json:"name"` // max_in_flight or adaptive
+	Limit    int64   `json:"limit"`
+	InFlight int64   `json:"in_flight"`
+	Base     float64 `json:"base_ms,omitempty"` // an answer without a queue
+}
+
+func viewLimits(a *pool.Admission) (all []limitView) {
+	if a.MaxInFlight > 0 {
+		all = append(all, limitView{Name: "max_in_flight", Limit: a.MaxInFlight, InFlight: a.InFlight})
+	}
+	if a.AdaptiveLimit > 0 {
+		all = append(all, limitView{Name: "adaptive", Limit: a.AdaptiveLimit, InFlight: a.Pending, Base: milliseconds(a.Base)})
+	}
+	return all
 }
 
 type counters struct {
@@ -113,7 +132,7 @@ func viewConsul(s *discovery.ConsulStats) consulView {
 func viewPool(p *pool.Pool, s *pool.Status, whole bool) poolView {
 	c := &p.Stats
 	v := poolView{
-		Name: s.Name, Policy: s.Policy, FailOpen: when(s.FailOpenSince), Why: s.Why, Affinity: s.Affinity, Waiting: s.Waiting,
+		Name: s.Name, Policy: s.Policy, FailOpen: when(s.FailOpenSince), Why: s.Why, Affinity: s.Affinity, Waiting: s.Waiting, Limits: viewLimits(&s.Limits),
 		Backends: make([]backendView, 0, len(s.Backends)),
 		Counters: counters{
 			Requests: c.Requests.Load(), Attempts: c.Attempts.Load(), Retries: c.Retries.Load(), RetriesDenied: c.RetriesDenied.Load(),

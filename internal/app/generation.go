@@ -119,6 +119,8 @@ func (b *builder) poolOptions(c *config.Pool) pool.Options {
 		QueueTimeout: c.Queue.Timeout,
 		RetryBudget:  c.Retry.Budget,
 
+		MaxInFlight:    c.MaxInFlight,
+		Adaptive:       c.AdaptiveLimit,
 		MaxConnections: c.MaxConnections,
 		Check:          c.Check,
 		Outlier:        c.Outlier,

@@ -135,6 +135,15 @@ func (e *emitter) pool(p *PoolSample) {
 	e.value(poolAttempts, float64(p.Attempts), name)
 	e.value(poolDenied, float64(p.RetriesDenied), name)
 	e.value(poolWaiting, float64(p.Waiting), name)
+	if p.InFlightLimit > 0 {
+		e.value(poolLimit, float64(p.InFlightLimit), name, "max_in_flight")
+		e.value(poolInFlight, float64(p.Admitted), name, "max_in_flight")
+	}
+	if p.AdaptiveLimit > 0 {
+		e.value(poolLimit, float64(p.AdaptiveLimit), name, "adaptive")
+		e.value(poolInFlight, float64(p.Pending), name, "adaptive")
+		e.value(poolBase, p.BaseLatency.Seconds(), name)
+	}
 	e.distribution(poolQueueWait, &p.Queued, name)
 	e.value(poolEjections, float64(p.Ejections), name)
 	e.value(poolFailOpen, flag(p.FailOpen), name)

@@ -42,7 +42,8 @@ func full(pools, backends int) *Sample {
 	for i := range pools {
 		p := PoolSample{
 			Name: fmt.Sprintf("pool%d", i), Policy: "round_robin", Classes: [6]int64{0, 0, 20, 0, 0, 2}, Latency: d, Queued: d,
-			Errors: []CauseCount{{"no_backend", 5}}, Bindings: true, Waiting: 3, Requests: 22, Attempts: 25, Sources: []SourceSample{{Name: "file a", Members: 2, Failing: true, Held: 1}},
+			Errors: []CauseCount{{"no_backend", 5}}, Bindings: true, Waiting: 3, InFlightLimit: 50, Admitted: 7, AdaptiveLimit: 40, Pending: 6, BaseLatency: 20 * time.Millisecond,
+			Requests: 22, Attempts: 25, Sources: []SourceSample{{Name: "file a", Members: 2, Failing: true, Held: 1}},
 		}
 		for j := range backends {
 			p.Backends = append(p.Backends, BackendSample{

@@ -101,6 +101,12 @@ type PoolSample struct {
 	FailOpen bool
 	Why      string // no backend is healthy; "" while one is
 
+	InFlightLimit int64         // of the whole pool; 0: none
+	Admitted      int64         // requests that count for one of its limits
+	AdaptiveLimit int64         // what the pool is thought to work on at once; 0: not asked
+	Pending       int64         // what it works on
+	BaseLatency   time.Duration // of an answer without a queue; 0: unknown
+
 	Requests         int64 // begun
 	Attempts         int64
 	RetriesDenied    int64

@@ -19,6 +19,7 @@ import (
 	"steelyard/balancer"
 	"steelyard/discovery"
 	"steelyard/healthcheck"
+	"steelyard/internal/adaptive"
 	"steelyard/internal/outlier"
 	"steelyard/internal/sticky"
 	"steelyard/internal/transport"
@@ -37,6 +38,11 @@ type Options struct {
 	QueueTimeout time.Duration
 	// RetryBudget is the share of recent requests that may be repeated, 0 to 1.
 	RetryBudget float64
+	// MaxInFlight limits the requests of the whole pool; 0: no limit.
+	MaxInFlight int
+	// Adaptive finds out how many requests the pool can work on; nil: it is not
+	// asked.
+	Adaptive *adaptive.Options
 	// MaxConnections limits the requests in flight on backends of sources that
 	// say nothing about it; 0: no limit.
 	MaxConnections int
@@ -91,9 +97,10 @@ type Pool struct {
 	// Stats counts what happened; see there.
 	Stats Stats
 
-	budget  budget
-	queue   queue
-	outlier atomic.Pointer[outlier.Options]
+	budget    budget
+	queue     queue
+	admission admission
+	outlier   atomic.Pointer[outlier.Options]
 
 	commands chan func(*writer)
 	wake     chan struct{} // something the writer judges by has changed

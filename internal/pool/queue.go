@@ -163,7 +163,7 @@ func (p *Pool) Leave(w *Waiter) {
 // passOn lets w, or somebody behind it, look if there is something to find. The
 // queue's lock is held, so a place that becomes free meanwhile wakes for itself.
 func (p *Pool) passOn(w *Waiter) {
-	if w != nil && p.Snapshot().hasPlace() {
+	if w != nil && p.admission.room() && p.Snapshot().hasPlace() {
 		p.queue.wakeFrom(w)
 	}
 }
@@ -187,6 +187,11 @@ func (q *queue) unlink(w *Waiter) {
 // look for a backend.
 func (p *Pool) Release(s *Snapshot, i int) {
 	s.members[i].Backend.Release()
+	p.wakeFirst()
+}
+
+// wakeFirst lets the first in the queue look, because a place has become free.
+func (p *Pool) wakeFirst() {
 	q := &p.queue
 	if q.waiting.Load() > 0 {
 		q.mu.Lock()

@@ -36,6 +36,9 @@ func (w *writer) sample(into *metrics.PoolSample, now time.Time) {
 	if snap.FailOpen || snap.why != "" {
 		into.Why = w.why()
 	}
+	limits := w.admission()
+	into.InFlightLimit, into.Admitted = limits.MaxInFlight, limits.InFlight
+	into.AdaptiveLimit, into.Pending, into.BaseLatency = limits.AdaptiveLimit, limits.Pending, limits.Base
 	into.Backends = slices.Grow(into.Backends[:0], len(w.endpoints))
 	for i, e := range snap.Endpoints {
 		if w.endpoints[e.Address] != e {

@@ -21,6 +21,7 @@ type Status struct {
 	// Affinity is cookie, header, client_ip, or "".
 	Affinity string
 	Waiting  int // requests in the queue
+	Limits   Admission
 	Backends []BackendStatus
 	Sources  []SourceStatus
 }
@@ -100,6 +101,7 @@ func (w *writer) status(now time.Time) Status {
 		FailOpenSince: w.failOpen,
 		Affinity:      affinityOf(w.opts.Sticky),
 		Waiting:       int(w.pool.queue.waiting.Load()),
+		Limits:        w.admission(),
 	}
 	if snap := w.pool.Snapshot(); snap.FailOpen || snap.why != "" {
 		s.Why = w.why() // as it is now: the texts of checks go on changing

@@ -12,6 +12,7 @@ import (
 	"steelyard/healthcheck"
 	"steelyard/internal/outlier"
 	"steelyard/internal/sticky"
+	"steelyard/internal/transport"
 )
 
 // writer is the only one who changes a pool. All its state belongs to the
@@ -119,6 +120,7 @@ func (w *writer) release() {
 // there is something to see, so that a pool at rest costs next to nothing.
 func (w *writer) tick(now time.Time) {
 	w.eject(now)
+	w.pool.adjust(transport.Now())
 	for _, e := range w.endpoints {
 		e.Conns.Sweep()
 		if e.due(now) {
@@ -144,6 +146,11 @@ func (w *writer) tick(now time.Time) {
 func (w *writer) apply(o Options) error {
 	if err := distinct(&o); err != nil {
 		return err
+	}
+	if o.Adaptive != nil {
+		if err := o.Adaptive.Validate(); err != nil {
+			return fmt.Errorf("adaptive limit: %w", err)
+		}
 	}
 	policy, backup := w.policy, w.backup
 	another := policy == nil || o.Policy != w.opts.Policy
@@ -179,6 +186,8 @@ func (w *writer) apply(o Options) error {
 	w.opts, w.log = o, o.Log.With("pool", w.pool.name)
 	w.pool.budget.share.Store(int64(o.RetryBudget * budgetScale))
 	w.pool.queue.configure(o.Queue, o.QueueTimeout)
+	w.pool.admission.configure(&o)
+	w.pool.queue.wakeAll()
 	w.pool.outlier.Store(&o.Outlier)
 	w.applySticky(o.Sticky)
 	w.handOver(static, w.applySources(o.Sources))

@@ -36,6 +36,7 @@ func (x *exchange) attempt(ep *pool.Endpoint) *failure {
 	}
 	if f == nil {
 		f = x.readHead()
+		x.measure(f)
 	}
 	if f == nil {
 		if f = x.retryStatus(); f != nil {
@@ -61,6 +62,18 @@ func (x *exchange) attempt(ep *pool.Endpoint) *failure {
 	}
 	x.markTried(f, stale)
 	return f
+}
+
+// measure tells an adaptive limit how long the app took, as far as that was the
+// app: not a client that sent its body slowly, nor an answer that was an error.
+func (x *exchange) measure(f *failure) {
+	p := x.target.Pool
+	answered := f == nil && x.resp.Status < 500 || f != nil && f.cause == CauseResponseTimeout
+	if answered && x.up.sentAtOnce() {
+		p.Measured(&x.ticket, x.c.at-x.tryAt)
+	} else {
+		p.Unmeasured(&x.ticket)
+	}
 }
 
 // blames reports whether a failure speaks against its backend. Failed dials and

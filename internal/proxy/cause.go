@@ -13,6 +13,7 @@ const (
 	CauseNoBackend
 	CauseQueueFull
 	CauseQueueTimeout
+	CauseOverloaded
 	CauseConnectRefused
 	CauseConnectTimeout
 	CauseConnectFailed
@@ -47,6 +48,7 @@ var causes = [causeCount]causeInfo{
 	CauseNoBackend:       {"no_backend", 503, "no backend of the pool can take the request"},
 	CauseQueueFull:       {"queue_full", 503, "every backend is at its limit and the queue is full"},
 	CauseQueueTimeout:    {"queue_timeout", 503, "every backend was at its limit for as long as a request may wait"},
+	CauseOverloaded:      {"overloaded", 503, "the pool has as many requests as it may have at once"},
 	CauseConnectRefused:  {"connect_refused", 502, "the backend refuses connections; is the app running?"},
 	CauseConnectTimeout:  {"connect_timeout", 504, "the backend did not answer the connection in time"},
 	CauseConnectFailed:   {"connect_failed", 502, "the backend could not be connected to"},

@@ -23,6 +23,7 @@ type exchange struct {
 	route  *Route
 	target *Target
 	snap   *pool.Snapshot
+	ticket pool.Ticket // what the pool has counted the attempt in with
 	index  int // of the backend in snap, -1 if none
 	conn   *transport.Conn
 
@@ -84,6 +85,7 @@ func (x *exchange) release() {
 	x.up.reset()
 	x.p, x.c, x.req, x.gen = nil, nil, nil, nil
 	x.route, x.target, x.snap, x.conn, x.splitTo = nil, nil, nil, nil, nil
+	x.ticket = 0
 	x.match = router.Request{}
 	x.query = queryPeeker{}
 	x.tried.Reset()
@@ -175,7 +177,7 @@ func (x *exchange) forward() {
 	var last *failure
 	for {
 		if f := x.acquireBackend(); f != nil {
-			if last != nil && f.cause == CauseNoBackend {
+			if last != nil && (f.cause == CauseNoBackend || f.cause == CauseOverloaded) {
 				f = last // what happened to the attempts says more
 			}
 			x.giveUp(f)
@@ -199,7 +201,7 @@ func (x *exchange) forward() {
 // which is when the response has been streamed.
 func (x *exchange) attemptAndRelease() *failure {
 	snap, i := x.snap, x.index
-	defer x.target.Pool.Release(snap, i)
+	defer x.discharge(snap, i)
 	x.attempts++
 	x.target.Pool.Stats.Attempts.Add(1)
 	ep := snap.Endpoints[i]
@@ -209,6 +211,12 @@ func (x *exchange) attemptAndRelease() *failure {
 		x.noteFailed(ep, f)
 	}
 	return f
+}
+
+// discharge counts the attempt out of its pool and of backend i.
+func (x *exchange) discharge(snap *pool.Snapshot, i int) {
+	x.target.Pool.Discharge(&x.ticket)
+	x.target.Pool.Release(snap, i)
 }
 
 // giveUp answers the client for a request that no backend answered.
@@ -235,6 +243,22 @@ func (x *exchange) acquireBackend() *failure {
 // tryAcquire reports true with a backend acquired, or a failure that waiting
 // would not mend; neither when waiting may help.
 func (x *exchange) tryAcquire() (bool, *failure) {
+	p := x.target.Pool
+	if !p.Admit(&x.ticket) {
+		if p.Queues() {
+			return false, nil
+		}
+		return false, &failure{cause: CauseOverloaded}
+	}
+	ok, f := x.tryBackend()
+	if !ok {
+		p.Discharge(&x.ticket)
+	}
+	return ok, f
+}
+
+// tryBackend is tryAcquire for a request that the pool has admitted.
+func (x *exchange) tryBackend() (bool, *failure) {
 	for {
 		i := x.choose()
 		if i < 0 && x.freshOnly && !x.mayWait() {

@@ -148,6 +148,12 @@ func (e *explanation) findBackend() {
 	p := x.target.Pool
 	x.index = x.choose()
 	switch size := p.QueueSize(); {
+	case !p.Admits() && size == 0:
+		e.fail(CauseOverloaded, 0, causes[CauseOverloaded].hint)
+	case !p.Admits() && p.Waiting() >= size:
+		e.fail(CauseQueueFull, 0, causes[CauseQueueFull].hint)
+	case !p.Admits():
+		a.Why = fmt.Sprintf("the pool is at its limit of requests; it would wait in the queue for at most %v, behind %d others", p.QueueTimeout(), p.Waiting())
 	case x.index >= 0:
 		if n := p.Waiting(); n > 0 {
 			a.Notes = append(a.Notes, fmt.Sprintf("%d requests wait in the queue and come first", n))

@@ -118,6 +118,9 @@ func (u *upload) appendReady(out []byte) ([]byte, *failure) {
 	return append(out, u.kept...), nil
 }
 
+// sentAtOnce reports whether the whole body left together with the head.
+func (u *upload) sentAtOnce() bool { return !u.running && u.endedAt.Load() == 0 }
+
 func (u *upload) encode(dst, p []byte) []byte {
 	if u.chunked {
 		return wire.AppendChunk(dst, p)

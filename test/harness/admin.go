@@ -11,6 +11,13 @@ import (
 
 // PoolView is a pool as the admin API shows it.
 type PoolView struct {
+	Waiting int // requests in its queue
+	Limits  []struct {
+		Name     string
+		Limit    int64
+		InFlight int64 `json:"in_flight"`
+	}
+
 	Name     string
 	Healthy  int
 	Total    int
