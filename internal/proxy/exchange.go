@@ -24,7 +24,7 @@ type exchange struct {
 	target *Target
 	snap   *pool.Snapshot
 	ticket pool.Ticket // what the pool has counted the attempt in with
-	index  int // of the backend in snap, -1 if none
+	index  int         // of the backend in snap, -1 if none
 	conn   *transport.Conn
 
 	match   router.Request

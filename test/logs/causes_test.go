@@ -36,6 +36,7 @@ pools:
   no_backend: {source: {file: EMPTY}}
   queue_full: {backends: [GATE_FULL], max_connections: 1, queue: 0}
   queue_timeout: {backends: [GATE_WAIT], max_connections: 1, queue: {size: 1, timeout: 200ms}}
+  overloaded: {backends: [GATE_OVER], max_in_flight: 1}
   connect_refused: {backends: [DEAD], retry: off}
   connect_timeout: {backends: [DEAF], retry: off, timeouts: {connect: 200ms}}
   connect_failed: {backends: ["127.255.255.255:9"], retry: off}
@@ -133,7 +134,7 @@ func newCauseWorld(t *testing.T) *causeWorld {
 		"CLOSES", says(t, ""), "RAVES", says(t, "nonsense\r\n\r\n"), "BREAKS", says(t, "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhell"),
 		"SWALLOWS", harness.Backend(t, func(c *harness.Conn) { _, _ = io.Copy(io.Discard, c.R) }),
 	}
-	for _, name := range []string{"FULL", "WAIT", "SLOW", "DRAIN", "GONE", "STOP"} {
+	for _, name := range []string{"FULL", "WAIT", "OVER", "SLOW", "DRAIN", "GONE", "STOP"} {
 		w.gates[name] = newGate(t)
 		pairs = append(pairs, "GATE_"+name, w.gates[name].address)
 	}
@@ -218,6 +219,7 @@ func causeCases() []causeCase {
 		{cause: "no_backend", status: 503, provoke: get("/no_backend")},
 		{cause: "queue_full", status: 503, provoke: func(w *causeWorld) *harness.Message { return w.behind("FULL", "/queue_full") }},
 		{cause: "queue_timeout", status: 503, provoke: func(w *causeWorld) *harness.Message { return w.behind("WAIT", "/queue_timeout") }},
+		{cause: "overloaded", status: 503, provoke: func(w *causeWorld) *harness.Message { return w.behind("OVER", "/overloaded") }},
 		{cause: "connect_refused", status: 502, attempt: true, provoke: get("/connect_refused")},
 		{cause: "connect_timeout", status: 504, attempt: true, provoke: get("/connect_timeout")},
 		{cause: "connect_failed", status: 502, attempt: true, provoke: get("/connect_failed")},
