@@ -104,6 +104,9 @@ func runCommand(args []string, out, errOut io.Writer) error {
 	}
 	app.Version = version
 	log.SetOutput(accesslog.NewDirect(os.Stderr)) // who reads it may stop to
+	if f, ok := out.(*os.File); ok {
+		out = accesslog.NewDirect(f) // and an upgrade must not wait for him
+	}
 	self, err := upgrade.Self()
 	if err != nil {
 		return err
@@ -116,12 +119,14 @@ func runCommand(args []string, out, errOut io.Writer) error {
 	defer signal.Stop(hangups)
 	upgrades := catchUpgrades()
 	defer signal.Stop(upgrades)
+	reopens, stop := catchReopens()
+	defer stop()
 	a, err := app.StartOn(sockets, cfg, file)
 	if err != nil {
 		return err
 	}
 	sockets.CloseUnused()
-	defer reopenOnUsr1(a)()
+	defer reopenOn(reopens, a)()
 	for _, l := range a.Listeners() {
 		fmt.Fprintf(out, "steelyard %s: listener %s on %s\n", version, l.Name(), l.Addr())
 	}

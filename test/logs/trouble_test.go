@@ -122,6 +122,28 @@ func TestRotationUnderLoadLosesNoLine(t *testing.T) {
 	}
 }
 
+// TestRotationDuringTheStart: a signal that comes before Steelyard serves does not
+// end it, and is obeyed.
+func TestRotationDuringTheStart(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "access.log")
+	silent := harness.Backend(t, func(c *harness.Conn) { _, _ = c.R.ReadByte(); <-t.Context().Done() })
+	s := harness.Start(t, fmt.Sprintf(`
+listeners: {web: {address: "LISTEN"}}
+access_log: {to: %q}
+routes: [{match: {path: /ok}, respond: {status: 200, body: ok}}, {match: {path: /*}, pool: web}]
+pools: {web: {backends: [%s], check: {path: /, interval: 1m, timeout: 2s}}}
+`, file, silent)) // it listens, and waits for the first check
+	if err := os.Rename(file, file+".1"); err != nil {
+		t.Fatal(err)
+	}
+	s.Signal(t, syscall.SIGUSR1)
+	if got := harness.Get(t, harness.Client(t), s.URL+"/ok"); got != "ok" {
+		t.Fatalf("got %q", got)
+	}
+	harness.Eventually(t, patience, "there is a new file", func() bool { _, err := os.Stat(file); return err == nil })
+}
+
 // TestAFullDiskDoesNotTouchTraffic: lines are lost, counted and told; when there
 // is room again, whole lines follow.
 func TestAFullDiskDoesNotTouchTraffic(t *testing.T) {
