@@ -201,20 +201,33 @@ func TestSamplesAgree(t *testing.T) {
 	}
 }
 
-// TestAccessLogAllocations: a line costs no allocation.
+// TestAccessLogAllocations: a line costs no allocation, in whatever form.
 func TestAccessLogAllocations(t *testing.T) {
 	if raceEnabled {
 		t.Skip("pools drop what they are given under the race detector")
 	}
-	log, _ := accessLog(t, nil)
-	f := newFixture(t, []string{cannedBackend(t, smallResponse)}, func(_ *fixture, _ *pool.Options, g *Generation, _ *Limits) { g.AccessLog = log })
-	nc, _ := f.dial(t)
-	request, buf := []byte(smallGet), make([]byte, 32<<10)
-	for range 5000 { // the log's buffers get their size
-		roundTrip(t, nc, request, buf, len(smallResponse))
+	tmpl, err := rewrite.ParseWith(`{client_ip} "{method} {uri}" {status} {pool}/{backend} {total_ms} {attempts} "{header.user-agent}" {request_id}`, accesslog.Names())
+	if err != nil {
+		t.Fatal(err)
 	}
-	if allocs := testing.AllocsPerRun(1000, func() { roundTrip(t, nc, request, buf, len(smallResponse)) }); allocs > 1 {
-		t.Errorf("%v allocations, want 1 at most, as without a log", allocs)
+	for name, change := range map[string]func(*AccessLog){
+		"json":     nil,
+		"combined": func(a *AccessLog) { a.Combined = true },
+		"template": func(a *AccessLog) { a.Template = tmpl },
+		"sampled":  func(a *AccessLog) { a.Sample = 0.5 },
+	} {
+		t.Run(name, func(t *testing.T) {
+			log, _ := accessLog(t, change)
+			f := newFixture(t, []string{cannedBackend(t, smallResponse)}, func(_ *fixture, _ *pool.Options, g *Generation, _ *Limits) { g.AccessLog = log })
+			nc, _ := f.dial(t)
+			request, buf := []byte(smallGet), make([]byte, 32<<10)
+			for range 5000 { // the log's buffers get their size
+				roundTrip(t, nc, request, buf, len(smallResponse))
+			}
+			if allocs := testing.AllocsPerRun(1000, func() { roundTrip(t, nc, request, buf, len(smallResponse)) }); allocs > 1 {
+				t.Errorf("%v allocations, want 1 at most, as without a log", allocs)
+			}
+		})
 	}
 }
 
