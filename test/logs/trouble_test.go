@@ -2,6 +2,7 @@ package logs_test
 
 import (
 	"bufio"
+	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -119,6 +120,50 @@ func TestRotationUnderLoadLosesNoLine(t *testing.T) {
 	fi, err := os.Stat(file)
 	if err != nil || fi.Mode().Perm()&0o137 != 0 {
 		t.Errorf("the file has the mode %v, %v", fi.Mode(), err)
+	}
+}
+
+// TestReloadsMoveTheLogUnderLoad: to another file and into another form, and back,
+// without a lost or a broken line.
+func TestReloadsMoveTheLogUnderLoad(t *testing.T) {
+	t.Parallel()
+	dir, app := t.TempDir(), harness.App(t, "A")
+	yaml := func(n int) string {
+		format := [...]string{"json", "combined"}[n%2]
+		return fmt.Sprintf(`
+listeners: {web: {address: "LISTEN"}}
+admin: ADMIN
+access_log: {to: %q, format: %s}
+routes: [{pool: web}]
+pools: {web: {backends: [%s]}}
+`, filepath.Join(dir, format), format, app.Address)
+	}
+	s := harness.Start(t, yaml(0))
+	l := startLoad(t, s, "/")
+	for n := range 8 {
+		served := l.served.Load()
+		harness.Eventually(t, patience, "there is traffic", func() bool { return l.served.Load() > served+50 })
+		if g := s.Reload(t, yaml(n+1)); !g.LastOK {
+			t.Fatal(g.Errors)
+		}
+	}
+	served := l.end()
+	written, dropped, failed := summary(t, s)
+	whole, combined := int64(0), regexp.MustCompile(`^127\.0\.0\.1 - - \[[^]]+\] "GET / HTTP/1\.1" 200 \d+ "-" "[^"]*"$`)
+	for _, name := range []string{"json", "combined"} {
+		b, err := os.ReadFile(filepath.Join(dir, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for text := range strings.Lines(string(b)) {
+			if text = strings.TrimSuffix(text, "\n"); !json.Valid([]byte(text)) && !combined.MatchString(text) {
+				t.Fatalf("a line of %s is %q", name, text)
+			}
+			whole++
+		}
+	}
+	if l.failed.Load() != 0 || dropped+failed != 0 || written != served || whole != served {
+		t.Errorf("%d served, %d failed; %d written, %d dropped, %d failed; %d whole lines", served, l.failed.Load(), written, dropped, failed, whole)
 	}
 }
 
