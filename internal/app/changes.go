@@ -3,7 +3,6 @@ package app
 import (
 	"fmt"
 	"reflect"
-	"slices"
 	"strings"
 
 	"steelyard/config"
@@ -56,21 +55,35 @@ func (d *differ) listeners(a, b []config.Listener) {
 			d.add("listener "+after.Name, fields("", *before, *after)...)
 		}
 	})
+	d.add("listeners", anotherOrder(a, b, name)...)
+}
+
+// anotherOrder says whether what both lists have stands in another order.
+func anotherOrder[T any](a, b []T, name func(T) string) []string {
+	ranks := map[string]int{}
+	for _, x := range a {
+		if _, twice := ranks[name(x)]; !twice {
+			ranks[name(x)] = len(ranks)
+		}
+	}
+	last := -1
+	for _, x := range b {
+		rank, had := ranks[name(x)]
+		if had && rank < last {
+			return []string{"another order"}
+		}
+		if had {
+			last = rank
+		}
+	}
+	return nil
 }
 
 func (d *differ) routes(a, b []config.Route) {
-	lines := len(d.lines)
 	turn := map[string]int{} // routes of one name are told apart by their order
 	name := func(r config.Route) string {
 		turn[r.Name]++
 		return fmt.Sprint(r.Name, "\x00", turn[r.Name])
-	}
-	var orderA, orderB []string
-	for _, r := range a {
-		orderA = append(orderA, r.Name)
-	}
-	for _, r := range b {
-		orderB = append(orderB, r.Name)
 	}
 	pairTwice(a, b, name, func() { clear(turn) }, func(before, after *config.Route) {
 		switch {
@@ -82,9 +95,7 @@ func (d *differ) routes(a, b []config.Route) {
 			d.route(before, after)
 		}
 	})
-	if len(d.lines) == lines && !slices.Equal(orderA, orderB) {
-		d.add("routes", "another order")
-	}
+	d.add("routes", anotherOrder(a, b, func(r config.Route) string { return r.Name })...)
 }
 
 func (d *differ) route(before, after *config.Route) {
@@ -136,6 +147,7 @@ func (d *differ) pools(a, b []config.Pool) {
 			d.pool(before, after)
 		}
 	})
+	d.add("pools", anotherOrder(a, b, name)...)
 }
 
 func sizeOf(p *config.Pool) string {
@@ -204,6 +216,9 @@ func (d *differ) pool(before, after *config.Pool) {
 	if was, is := x.Policy.Policy, y.Policy.Policy; was != is {
 		what = append(what, fmt.Sprintf("policy %s -> %s", was, is))
 		y.Policy = x.Policy // what belongs to it goes with it
+	} else {
+		what = append(what, fields("policy."+is, x.Policy, y.Policy)...)
+		y.Policy = x.Policy
 	}
 	if !reflect.DeepEqual(x.Sources, y.Sources) {
 		what = append(what, "source changed")
@@ -237,7 +252,11 @@ func (d *differ) backends(from, to *config.Pool) (what []string) {
 			what = append(what, c.sign+number(n, "backend")+" ("+some(c.who)+c.more+")")
 		}
 	}
-	return append(what, changed...)
+	what = append(what, changed...)
+	if anotherOrder(from.Backends, to.Backends, address) != nil {
+		what = append(what, "backends in another order")
+	}
+	return what
 }
 
 // some lists the first few of many.

@@ -14,6 +14,10 @@ import (
 var keyNames = map[string]string{
 	"transport.connect_timeout": "timeouts.connect", "transport.response_timeout": "timeouts.response", "transport.body_timeout": "timeouts.body",
 	"transport.idle_timeout": "keepalive.idle_timeout", "transport.max_idle": "keepalive.max_idle",
+	"error_pages": "errors.pages", "match.methods": "match.method",
+	"check.type": "check", "check.http": "check", "check.exec.command": "check.exec", "check.tls.ca_file": "check.tls.ca",
+	"consul.addresses": "consul.address", "consul.tls.ca_file": "consul.tls.ca", "consul.tls.cert_file": "consul.tls.cert", "consul.tls.key_file": "consul.tls.key",
+	"admin.tls.cert_file": "admin.tls.cert", "admin.tls.key_file": "admin.tls.key", "admin.tls.client_ca_file": "admin.tls.client_ca",
 }
 
 // fields says which fields of two structs of one type differ: "name old -> new"
@@ -52,6 +56,9 @@ func field(name string, a, b reflect.Value) []string {
 		}
 		return fields(name, a.Elem().Interface(), b.Elem().Interface())
 	}
+	if whole, ok := strings.CutSuffix(name, ".off"); ok && a.Kind() == reflect.Bool {
+		return []string{whole + map[bool]string{true: " off", false: " on"}[b.Bool()]}
+	}
 	if isSecret(name) {
 		return []string{name + " changed"}
 	}
@@ -66,8 +73,10 @@ func field(name string, a, b reflect.Value) []string {
 	return []string{name + " changed"}
 }
 
+// isSecret reports whether a value is not to be quoted. The arguments of a command are
+// often that of a password.
 func isSecret(name string) bool {
-	for _, s := range []string{"secret", "token", "password", "key_file"} {
+	for _, s := range []string{"secret", "token", "password", "tls.key", "check.exec"} {
 		if strings.Contains(name, s) {
 			return true
 		}
