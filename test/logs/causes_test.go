@@ -142,6 +142,7 @@ func newCauseWorld(t *testing.T) *causeWorld {
 	for _, m := range regexp.MustCompile(`(?m)^  ([a-z_]+): \{(?:backends|source)`).FindAllStringSubmatch(causesYAML, -1) {
 		routes = append(routes, fmt.Sprintf("{match: {path: /%s}, pool: %[1]s}", m[1]))
 	}
+	routes = append(routes, "{match: {path: /denied}, deny: 127.0.0.0/8, respond: {status: 200}}", "{match: {path: /rate_limited}, rate_limit: 1/m, respond: {status: 200}}")
 	pairs = append(pairs, "ROUTES", strings.Join(routes, ", "))
 	yaml := strings.NewReplacer(pairs...).Replace(causesYAML)
 	w.without = strings.Replace(yaml, "LEAVING", "", 1)
@@ -203,7 +204,7 @@ type causeCase struct {
 	status  int // that the client gets; 0: its connection is reset
 	line    int // status of the access line, if it is another
 	attempt bool
-	silent  bool // is not in the list of errors: it is the client's own doing
+	silent  bool // is not in the list of errors: nothing has failed but the client
 	provoke func(*causeWorld) *harness.Message
 }
 
@@ -245,6 +246,13 @@ func causeCases() []causeCase {
 			return w.ask("POST", "/body_timeout", "Content-Length: 10\r\n", "abc")
 		}},
 		{cause: "not_supported", status: 501, provoke: raw("CONNECT x:443 HTTP/1.1\r\nHost: x:443\r\n\r\n")},
+		{cause: "denied", status: 403, silent: true, provoke: get("/denied")},
+		{cause: "rate_limited", status: 429, silent: true, provoke: func(w *causeWorld) *harness.Message {
+			if m := w.ask("GET", "/rate_limited", "", ""); m.Status() != 200 {
+				w.t.Errorf("the first of a minute got %q", m.First)
+			}
+			return w.ask("GET", "/rate_limited", "", "")
+		}},
 		{cause: "client_gone", line: 499, silent: true, provoke: func(w *causeWorld) *harness.Message {
 			w.hold("GONE", "GET", "/client_gone").Close()
 			return nil
