@@ -218,15 +218,15 @@ func checkTimes() []keyCase {
 			pool: `backends: ["${A}"], check: {path: /, KEY}`, with: "interval: 10ms", want: "healthy", other: "few checks"},
 		{name: "check.fast_interval", keys: ofPool("check.fast_interval"), world: changes(200, 500), look: state,
 			pool: `backends: ["${A}"], check: {interval: 500ms, fall: 10, KEY}`, with: "fast_interval: 10ms", want: "unhealthy", other: "healthy"},
-		{name: "check.timeout", keys: ofPool("check.timeout"), world: hangs, look: state,
+		{name: "check.timeout", atStart: true, keys: ofPool("check.timeout"), world: hangs, look: state,
 			pool: `backends: ["${A}"], check: {path: /, KEY}`, with: "timeout: 50ms", want: "unhealthy", other: "checking"},
 		{name: "check.rise", keys: ofPool("check.rise"), world: changes(500, 200), look: checks(10),
 			pool: `backends: ["${A}"], check: {interval: 10ms, KEY}`, with: "rise: 100", want: "unhealthy", other: "healthy"},
 		{name: "check.fall", keys: ofPool("check.fall"), world: changes(200, 500), look: checks(10),
 			pool: `backends: ["${A}"], check: {interval: 10ms, KEY}`, with: "fall: 100", want: "healthy", other: "unhealthy"},
-		{name: "check.start healthy", keys: ofPool("check.start"), world: hangs, look: state,
+		{name: "check.start healthy", atStart: true, keys: ofPool("check.start"), world: hangs, look: state,
 			pool: `backends: ["${A}"], check: {path: /, KEY}`, with: "start: healthy", want: "healthy", other: "checking"},
-		{name: "check.start unhealthy", keys: ofPool("check.start"), world: hangs, look: state,
+		{name: "check.start unhealthy", atStart: true, keys: ofPool("check.start"), world: hangs, look: state,
 			pool: `backends: ["${A}"], check: {path: /, KEY}`, with: "start: unhealthy", want: "unhealthy", other: "checking"},
 	}
 }

@@ -71,7 +71,7 @@ func queryCases() []keyCase {
 		{name: "source.consul.near", keys: ofConsul("near"), look: asked("near"), with: "near: _agent", want: "_agent"},
 		{name: "source.consul.max_stale", keys: ofConsul("max_stale"), look: lastOf("waiting mode"),
 			with: "max_stale: 0", want: "consistent", other: "stale"},
-		{name: "source.consul.max_stale that is exceeded", keys: ofConsul("max_stale"),
+		{name: "source.consul.max_stale that is exceeded", atStart: true, keys: ofConsul("max_stale"),
 			with: "max_stale: 100ms", want: "127.0.0.1:3001, 127.0.0.1:3002 by another question", other: "127.0.0.1:3001, 127.0.0.1:3002",
 			world: func(s *side) { agent(3001)(s); s.consul.lastContact = "5000" },
 			act: func(s *side) {
@@ -165,7 +165,7 @@ func connectionCases() []keyCase {
 			top: secured, with: "ca: ca.pem, server_name: shop.internal", without: "ca: ca.pem", want: notValid, other: there},
 		{name: "consul.tls.cert", keys: []string{"consul.tls.cert", "consul.tls.key"}, world: secureAgent, look: lastOf("client certificates"),
 			top: secured, with: "ca: ca.pem, cert: ca.pem, key: key.pem", without: "ca: ca.pem", want: "1", other: "0"},
-		{name: "consul.max_connections", keys: []string{"consul.max_connections"},
+		{name: "consul.max_connections", atStart: true, keys: []string{"consul.max_connections"},
 			pool: "source: [{consul: a}, {consul: b}, {consul: c}]", top: `consul: {address: "${AGENT}", KEY}`,
 			with: "max_connections: 2", want: "3 services, at most 1 at a time", other: "3 services, at most 3 at a time",
 			look: func(s *side) string {

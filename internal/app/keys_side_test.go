@@ -24,6 +24,8 @@ import (
 // keyCase shows keys of the configuration working end to end. Two Steelyards
 // run by files that differ in these keys alone, each with servers of its own;
 // what backends, clients or the operator see of them must differ as the keys say.
+// The one with the keys gets them by a reload, so that what a start heeds and a reload
+// does not is found.
 //
 // The text KEY in the parts of the file stands for with in one of them and for
 // without in the other. ${NAME} is what the world of the case has named.
@@ -35,6 +37,7 @@ type keyCase struct {
 	listener, route, pool, top string
 	with, without              string
 	tcp                        bool               // listens on a port instead of a unix socket
+	atStart                    bool               // is about how a start goes, which has the keys already
 	world                      func(*side)        // makes the servers
 	act                        func(*side)        // is done once when both serve
 	look                       func(*side) string // what is seen, again and again
@@ -146,18 +149,31 @@ func (s *side) start(c *keyCase, key string) {
 	if strings.Contains(c.top, "KEY-admin") {
 		admin = ""
 	}
-	s.file = strings.NewReplacer("KEY-admin", key, "KEY", key).Replace(c.top + "\nlisteners: {web: {address: \"${FRONT}\", " + c.listener + "}}\n" +
-		route + "pools: {web: {" + c.pool + "}}\n" + admin + "shutdown_timeout: 10ms\n")
-	cfg, err := config.Parse(filepath.Join(s.dir, "test.yaml"), []byte(s.file), func(name string) (string, bool) {
-		v, ok := s.env[name]
-		return v, ok
-	})
-	if err != nil {
-		s.t.Fatalf("%v\n%s", err, s.file)
+	frame := c.top + "\nlisteners: {web: {address: \"${FRONT}\", " + c.listener + "}}\n" +
+		route + "pools: {web: {" + c.pool + "}}\n" + admin + "shutdown_timeout: 10ms\n"
+	read := func(key string) *config.Config {
+		s.file = strings.NewReplacer("KEY-admin", key, "KEY", key).Replace(frame)
+		cfg, err := config.Parse(filepath.Join(s.dir, "test.yaml"), []byte(s.file), func(name string) (string, bool) {
+			v, ok := s.env[name]
+			return v, ok
+		})
+		if err != nil {
+			s.t.Fatalf("%v\n%s", err, s.file)
+		}
+		return cfg
+	}
+	first, then := read(c.without), read(key)
+	if c.atStart || key != c.with {
+		first = then
 	}
 	go func() {
 		defer close(s.started)
-		a, err := Start(cfg)
+		a, err := Start(first)
+		if err == nil && first != then {
+			a.reloading.Lock()
+			err = a.replace(then, "")
+			a.reloading.Unlock()
+		}
 		if err != nil {
 			s.t.Errorf("%v\n%s", err, s.file)
 		}

@@ -353,7 +353,7 @@ func TestHashTableKeys(t *testing.T) {
 		{"policy.maglev.table_size", "maglev", "table_size: 401"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			c := &keyCase{pool: fmt.Sprintf("backends: [%s], policy: {%s: {key: path, KEY}}", strings.Join(backends, ", "), tt.policy)}
+			c := &keyCase{with: tt.with, pool: fmt.Sprintf("backends: [%s], policy: {%s: {key: path, KEY}}", strings.Join(backends, ", "), tt.policy)}
 			places := func(key string) (all string) {
 				s := newSide(t, c, key)
 				for i := range 100 {

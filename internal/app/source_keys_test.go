@@ -124,7 +124,7 @@ func dnsCases() []keyCase {
 		{name: "source.dns.servers", keys: ofDNS("servers"), look: membersOf, pool: `source: {dns: {name: cart.internal, port: 3001, KEY}}`,
 			world: func(s *side) { resolver(zone{ttl: 3600, a: []string{"127.0.0.1"}})(s); s.deaf("DEAF") },
 			with:  `servers: ["${DEAF}", "${DNS}"]`, without: `servers: "${DEAF}"`, want: "127.0.0.1:3001", other: ""},
-		{name: "source.dns.timeout", keys: ofDNS("timeout"), look: membersOf, pool: `source: {dns: {name: cart.internal, port: 3001, servers: ["${SILENT}", "${DNS}"], KEY}}`,
+		{name: "source.dns.timeout", atStart: true, keys: ofDNS("timeout"), look: membersOf, pool: `source: {dns: {name: cart.internal, port: 3001, servers: ["${SILENT}", "${DNS}"], KEY}}`,
 			world: func(s *side) {
 				resolver(zone{ttl: 3600, a: []string{"127.0.0.1"}})(s)
 				pc, err := net.ListenPacket("udp", "127.0.0.1:0")

@@ -57,10 +57,10 @@ func (l *load) keep(t *testing.T, url string, fresh bool) {
 	})
 }
 
-// visit asks at an address where a listener comes and goes: it may refuse, but
-// whom it accepts gets an answer. late counts those whom only the kernel accepted,
-// between the last look at who waits and the close of the socket; it resets them
-// before a byte, and no server can do anything about it.
+// visit asks at an address where a listener comes and goes: it may refuse, or leave
+// without an answer for a second, but whom it lets in gets an answer. late counts those
+// whom the kernel let in and then reset, between the last look at who waits and the
+// close of the socket.
 func (l *load) visit(t *testing.T, address string, met, late *atomic.Int64) {
 	l.wg.Go(func() {
 		for !l.stop.Load() {
@@ -204,7 +204,7 @@ func TestTwoHundredReloadsUnderLoad(t *testing.T) {
 	if rough > 2*calm && rough > calm+20*time.Millisecond {
 		t.Errorf("p99 %v during the reloads, %v before", rough, calm)
 	}
-	if n := late.Load(); visited.Load() == 0 || n > 2+visited.Load()/500 {
+	if n := late.Load(); visited.Load() == 0 || n > 0 {
 		t.Errorf("%d met the listeners that come and go, and %d came too late", visited.Load(), n)
 	}
 	open := 0
