@@ -9,7 +9,9 @@ import (
 	"time"
 
 	"steelyard/balancer"
+	"steelyard/internal/browser"
 	"steelyard/internal/ratelimit"
+	"steelyard/internal/rewrite"
 )
 
 // RateLimit bounds how many requests a key may make.
@@ -29,6 +31,10 @@ func gateKeys() []field[routeDraft] {
 			"Addresses that may not, whatever `allow` says.").defaults("none"),
 		key("rate_limit", optional(rateLimitMapping().kind()), func(r *routeDraft) **RateLimit { return &r.RateLimit },
 			"How many requests one client may make; others get 429. One limit for all hosts and paths of the route.").defaults("none"),
+		key("cors", optional(corsMapping().kind()), func(r *routeDraft) **browser.CORS { return &r.CORS },
+			"Which scripts of other origins may use it; preflights are answered here, and `Access-Control-*` of the backend is replaced.").defaults("none, left to the backend"),
+		key("security_headers", orTrue(securityMapping()), func(r *routeDraft) **browser.Security { return &r.SecurityHeaders },
+			"Tells browsers to be careful, where the backend does not.").defaults("none"),
 	}
 }
 
@@ -122,4 +128,20 @@ func likelyRate(s string) string {
 		return m[1] + "/s"
 	}
 	return m[1] + "/" + m[2]
+}
+
+// checkGate finds keys of a route that contradict each other.
+func checkGate(w *walker, s section, r *routeDraft) {
+	if r.CORS == nil || !s.good("response_headers", "cors") {
+		return
+	}
+	names := append([]string(nil), r.ResponseHeaders.Remove...)
+	for _, h := range append(append([]rewrite.Header(nil), r.ResponseHeaders.Set...), r.ResponseHeaders.Add...) {
+		names = append(names, h.Name)
+	}
+	for _, name := range names {
+		if strings.HasPrefix(strings.ToLower(name), "access-control-") {
+			w.failf(s.where("response_headers"), "%s is what cors of the same route sets; leave one of them out", name)
+		}
+	}
 }

@@ -78,6 +78,7 @@ func routeMapping() mapping[routeDraft] {
 
 // checkRoute looks at the keys of one route together.
 func checkRoute(w *walker, s section, r *routeDraft) {
+	checkGate(w, s, r)
 	r.whole = s.good("match") && s.oneOf(w, "pool", "split", "redirect", "respond")
 	if !s.has("redirect") && !s.has("respond") || s.has("pool") || s.has("split") {
 		return

@@ -19,6 +19,7 @@ import (
 	"steelyard/discovery"
 	"steelyard/healthcheck"
 	"steelyard/internal/adaptive"
+	"steelyard/internal/browser"
 	"steelyard/internal/outlier"
 	"steelyard/internal/rewrite"
 	"steelyard/internal/router"
@@ -134,6 +135,10 @@ type Route struct {
 	Allow, Deny []netip.Prefix
 	// RateLimit is one for all routes that an item of the file makes.
 	RateLimit *RateLimit
+	// CORS answers what browsers ask for scripts of other origins.
+	CORS *browser.CORS
+	// SecurityHeaders say what browsers are to be careful with.
+	SecurityHeaders *browser.Security
 	// Line is where the route stands in its file.
 	Line int
 }

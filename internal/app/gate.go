@@ -5,6 +5,7 @@ import (
 
 	"steelyard/config"
 	"steelyard/internal/access"
+	"steelyard/internal/browser"
 	"steelyard/internal/proxy"
 	"steelyard/internal/ratelimit"
 )
@@ -40,6 +41,12 @@ func newGateBuilder(s *ratelimit.Store, before *kept) *gateBuilder {
 // gate is what requests have to pass on a route, nil if there is nothing.
 func (b *gateBuilder) gate(c *config.Route) (*proxy.Gate, error) {
 	g := proxy.Gate{Access: access.NewList(c.Allow, c.Deny), Rate: b.rate(c)}
+	if c.CORS != nil {
+		g.CORS = browser.CompileCORS(*c.CORS)
+	}
+	if c.SecurityHeaders != nil {
+		g.Security = browser.CompileSecurity(*c.SecurityHeaders)
+	}
 	if g == (proxy.Gate{}) {
 		return nil, nil
 	}

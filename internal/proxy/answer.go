@@ -42,7 +42,7 @@ func (x *exchange) answerCause(cause Cause, status int, detail string) {
 		x.appendField("Retry-After", strconv.Itoa(retryAfter))
 	}
 	if x.route != nil && x.route.Gate != nil {
-		x.out = x.appendGateFields(x.out)
+		x.out = x.appendOwnGateFields(x.out)
 	}
 	x.endAnswer(body)
 }
@@ -56,7 +56,7 @@ func (x *exchange) answerRedirect(r *Redirect) {
 	x.out = append(x.out, '\r', '\n')
 	x.out = x.route.ResponseHeaders.Append(x.out, x)
 	if x.route.Gate != nil {
-		x.out = x.appendGateFields(x.out)
+		x.out = x.appendOwnGateFields(x.out)
 	}
 	x.endAnswer(nil)
 }
@@ -75,7 +75,7 @@ func (x *exchange) answerFixed(r *Respond) {
 	}
 	x.out = x.route.ResponseHeaders.Append(x.out, x)
 	if x.route.Gate != nil {
-		x.out = x.appendGateFields(x.out)
+		x.out = x.appendOwnGateFields(x.out)
 	}
 	x.endAnswer(r.Body)
 }

@@ -30,6 +30,7 @@ const (
 	CauseNotSupported
 	CauseDenied
 	CauseRateLimited
+	CauseCORS
 	CauseClientGone
 	CauseShutdown
 	CauseInternal
@@ -65,6 +66,7 @@ var causes = [causeCount]causeInfo{
 	CauseNotSupported:    {"not_supported", 501, "this is not offered here"},
 	CauseDenied:          {"denied", 403, "this address may not come in here"},
 	CauseRateLimited:     {"rate_limited", 429, "more requests than are allowed in this time; Retry-After says when to try again"},
+	CauseCORS:            {"cors_refused", 403, "scripts of this origin may not do this here"},
 	CauseClientGone:      {"client_gone", 499, "the client left before it was answered"},
 	CauseShutdown:        {"shutdown", 503, "the balancer stopped before the request was finished"},
 	CauseInternal:        {"internal", 500, "something went wrong in the balancer itself; its log says more"},

@@ -289,6 +289,8 @@ func (x *exchange) appendConnection(dst []byte) []byte {
 func (x *exchange) appendResponseFields(dst []byte, final bool) []byte {
 	r := &x.resp
 	rewritten := final && !x.route.ResponseHeaders.Empty()
+	gate := x.route.Gate
+	gated := final && gate != nil && (gate.CORS != nil || gate.Security != nil)
 	list := r.Fields()
 	from := 0
 	for i := range list {
@@ -300,7 +302,7 @@ func (x *exchange) appendResponseFields(dst []byte, final bool) []byte {
 			// RFC 9110, section 8.6: never in 1xx and 204.
 			drop = r.Status < 200 || r.Status == 204
 		}
-		if drop || rewritten && x.route.ResponseHeaders.Drops(r.Name(i)) {
+		if drop || rewritten && x.route.ResponseHeaders.Drops(r.Name(i)) || gated && gate.drops(r.Name(i)) {
 			dst = append(dst, r.Lines(from, i)...)
 			from = i + 1
 		} else if list[i].Odd {

@@ -2,13 +2,17 @@ package proxy
 
 import (
 	"net/netip"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"steelyard/balancer"
 	"steelyard/internal/access"
+	"steelyard/internal/browser"
 	"steelyard/internal/metrics"
 	"steelyard/internal/ratelimit"
+	"steelyard/internal/rewrite"
 )
 
 // Gate is what a request has to pass before a route does anything with it, in
@@ -16,6 +20,10 @@ import (
 type Gate struct {
 	Access *access.List
 	Rate   *RateLimit
+	CORS   *browser.CORSPolicy
+
+	// Security says what browsers are to be careful with; it refuses nobody.
+	Security *browser.SecurityPolicy
 }
 
 // RateLimit bounds how many requests a key may make.
@@ -45,12 +53,17 @@ func NewRateLimit(l *ratelimit.Limiter, s *ratelimit.Store, key balancer.Key) *R
 type gated struct {
 	rate    ratelimit.Decision
 	limited bool // rate is there
+	own     bool // the response is Steelyard's
 }
 
 // pass reports whether the request may go on. If not, it has been answered.
 func (x *exchange) pass(g *Gate) bool {
 	cause, detail := x.refusal(g, (*ratelimit.Limiter).Take)
 	if cause == CauseNone {
+		if g.CORS != nil && x.isPreflight() {
+			x.answerPreflight(g.CORS)
+			return false
+		}
 		return true
 	}
 	if s := x.route.Stats; s != nil {
@@ -73,6 +86,12 @@ func (x *exchange) refusal(g *Gate, take func(*ratelimit.Limiter, uint64, time.D
 				return CauseRateLimited, ""
 			}
 		}
+	}
+	if g.CORS != nil && x.isPreflight() {
+		if why := g.CORS.Preflight(x.preflight()); why != "" {
+			return CauseCORS, why
+		}
+		return CauseNone, "" // the request that follows is asked the rest
 	}
 	return CauseNone, ""
 }
@@ -133,13 +152,71 @@ func (x *exchange) rateKey(r *RateLimit) (key uint64, ok bool) {
 // appendGateFields appends what the gate tells clients, with whatever response.
 // What the route sets or removes is left to it.
 func (x *exchange) appendGateFields(dst []byte) []byte {
-	if x.gate.limited && !x.route.ResponseHeaders.Drops(rateLimitName) {
+	g := x.route.Gate
+	if x.gate.limited && !x.sets("ratelimit") {
 		dst = x.appendRateLimit(dst)
+	}
+	if g.CORS != nil {
+		dst = g.CORS.AppendResponse(dst, x.req.Peek("origin"))
+	}
+	if g.Security != nil {
+		dst = g.Security.Append(dst, (*gatedResponse)(x))
 	}
 	return dst
 }
 
-var rateLimitName = []byte("RateLimit")
+// appendOwnGateFields is appendGateFields for a response that no backend made.
+func (x *exchange) appendOwnGateFields(dst []byte) []byte {
+	x.gate.own = true
+	return x.appendGateFields(dst)
+}
+
+// drops reports whether a field of a backend's response is left to the gate.
+func (g *Gate) drops(name []byte) bool { return g.CORS.Drops(name) || g.Security.Drops(name) }
+
+// gatedResponse is the response of an exchange as package browser sees it.
+type gatedResponse exchange
+
+// Sets reports whether the route itself has a word on a field, which is in lower case.
+func (r *gatedResponse) Sets(name string) bool { return (*exchange)(r).sets(name) }
+
+// Peek is the value of a field of the backend's response.
+func (r *gatedResponse) Peek(name string) []byte {
+	if r.gate.own {
+		return nil
+	}
+	return r.resp.Peek(name)
+}
+
+// sets reports whether the route sets or removes a response field.
+func (x *exchange) sets(name string) bool {
+	if x.route.ResponseHeaders.Drops([]byte(name)) {
+		return true
+	}
+	return x.route.Respond != nil && x.gate.own && slices.ContainsFunc(x.route.Respond.Headers, func(h rewrite.Header) bool { return strings.EqualFold(h.Name, name) })
+}
+
+// isPreflight reports whether a browser asks what it may ask.
+func (x *exchange) isPreflight() bool {
+	return string(x.req.Method) == "OPTIONS" && len(x.req.Peek("origin")) > 0 && len(x.req.Peek("access-control-request-method")) > 0
+}
+
+// preflight is what the browser announces.
+func (x *exchange) preflight() (origin, method, headers []byte) {
+	return x.req.Peek("origin"), x.req.Peek("access-control-request-method"), x.req.Peek("access-control-request-headers")
+}
+
+// answerPreflight says what is allowed.
+func (x *exchange) answerPreflight(c *browser.CORSPolicy) {
+	x.settleBody()
+	x.beginAnswer(204)
+	origin, method, headers := x.preflight()
+	x.out = c.AppendPreflight(x.out, origin, method, headers)
+	if x.gate.limited {
+		x.out = x.appendRateLimit(x.out)
+	}
+	x.endAnswer(nil)
+}
 
 // appendRateLimit writes the fields of draft-ietf-httpapi-ratelimit-headers-11.
 func (x *exchange) appendRateLimit(dst []byte) []byte {
@@ -178,7 +255,7 @@ func (s *RouteStats) Refused() []metrics.CauseCount {
 // nothing has failed.
 func (c Cause) refusal() bool {
 	switch c {
-	case CauseDenied, CauseRateLimited:
+	case CauseDenied, CauseRateLimited, CauseCORS:
 		return true
 	}
 	return false

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 
+	"steelyard/internal/browser"
 	"steelyard/internal/ratelimit"
 	"steelyard/internal/transport"
 )
@@ -16,6 +17,10 @@ func (e *explanation) passes(g *Gate) bool {
 	cause, detail := x.refusal(g, (*ratelimit.Limiter).Peek)
 	e.gates(g, cause)
 	if cause == CauseNone {
+		if g.CORS != nil && x.isPreflight() {
+			e.answer.Status = 204
+			return false
+		}
 		return true
 	}
 	if n := len(e.answer.Gates); detail == "" && n > 0 {
@@ -39,6 +44,12 @@ func (e *explanation) gates(g *Gate, refused Cause) {
 	}
 	if g.Rate != nil {
 		say("rate_limit: %s", x.rateWords(g.Rate))
+		if refused == CauseRateLimited {
+			return
+		}
+	}
+	if g.CORS != nil {
+		say("cors: %s", x.corsWords(g.CORS))
 	}
 }
 
@@ -72,4 +83,21 @@ func (x *exchange) rateBy(r *RateLimit) string {
 	}
 	p, _ := a.Prefix(64)
 	return "client " + p.String()
+}
+
+// corsWords says what a browser is told.
+func (x *exchange) corsWords(c *browser.CORSPolicy) string {
+	origin := x.req.Peek("origin")
+	switch {
+	case x.isPreflight():
+		if why := c.Preflight(x.preflight()); why != "" {
+			return why
+		}
+		return "a preflight, answered here: the request may follow"
+	case len(origin) == 0:
+		return "the request has no Origin, so no script of another one has made it"
+	case c.Allows(origin):
+		return fmt.Sprintf("scripts of %s may read the response", origin)
+	}
+	return fmt.Sprintf("scripts of %q may not read the response, which is sent all the same", clipped(origin, 100))
 }

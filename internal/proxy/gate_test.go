@@ -7,6 +7,7 @@ import (
 
 	"steelyard/balancer"
 	"steelyard/internal/access"
+	"steelyard/internal/browser"
 	"steelyard/internal/ratelimit"
 )
 
@@ -33,8 +34,10 @@ func testRate(key balancer.Key, o ratelimit.Options) *RateLimit {
 func guarded() *Gate {
 	networks := []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24"), netip.MustParsePrefix("2001:db8::/32")}
 	return &Gate{
-		Access: access.NewList(networks, []netip.Prefix{netip.MustParsePrefix("192.0.2.66/32")}),
-		Rate:   testRate(balancer.Key{Source: "header", Name: "X-Key"}, ratelimit.Options{Requests: ratelimit.MaxRequests, Per: time.Second, Burst: ratelimit.MaxRequests}),
+		Access:   access.NewList(networks, []netip.Prefix{netip.MustParsePrefix("192.0.2.66/32")}),
+		Rate:     testRate(balancer.Key{Source: "header", Name: "X-Key"}, ratelimit.Options{Requests: ratelimit.MaxRequests, Per: time.Second, Burst: ratelimit.MaxRequests}),
+		CORS:     browser.CompileCORS(browser.CORS{Origins: []string{"https://*.app.test"}, Expose: []string{"X-A"}}),
+		Security: browser.CompileSecurity(browser.DefaultSecurity()),
 	}
 }
 
@@ -43,7 +46,7 @@ func TestGateAllocatesNothing(t *testing.T) {
 		t.Skip("the race detector allocates")
 	}
 	for name, head := range map[string]string{
-		"by value":   "GET / HTTP/1.1\r\nHost: a\r\nX-Key: 4711\r\n\r\n",
+		"by value":   "GET / HTTP/1.1\r\nHost: a\r\nOrigin: https://a.app.test\r\nX-Key: 4711\r\n\r\n",
 		"by address": "GET / HTTP/1.1\r\nHost: a\r\n\r\n",
 	} {
 		for _, client := range []string{"192.0.2.1", "2001:db8::1"} {
