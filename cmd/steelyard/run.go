@@ -107,6 +107,7 @@ func runCommand(args []string, out, errOut io.Writer) error {
 	if f, ok := out.(*os.File); ok {
 		out = accesslog.NewDirect(f) // and an upgrade must not wait for him
 	}
+	defer limitMemory()()
 	self, err := upgrade.Self()
 	if err != nil {
 		return err

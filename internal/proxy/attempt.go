@@ -114,8 +114,11 @@ func (x *exchange) connect(ep *pool.Endpoint) *failure {
 		var err error
 		if x.conn, err = ep.Conns.Dial(); err != nil {
 			x.conn = nil
-			x.target.Pool.ConnectFailed(ep)
-			return &failure{cause: dialCause(err), class: classUnsent, detail: err.Error()}
+			f := &failure{cause: dialCause(err), class: classUnsent, detail: err.Error()}
+			if f.cause != CauseNoSockets { // that says nothing of the backend
+				x.target.Pool.ConnectFailed(ep)
+			}
+			return f
 		}
 		began := x.c.at
 		x.c.at = transport.Now()
@@ -136,6 +139,8 @@ func (x *exchange) outlivesStale() bool {
 func dialCause(err error) Cause {
 	var ne net.Error
 	switch {
+	case errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE), errors.Is(err, syscall.EADDRNOTAVAIL):
+		return CauseNoSockets
 	case errors.Is(err, syscall.ECONNREFUSED), errors.Is(err, syscall.ENOENT):
 		return CauseConnectRefused
 	case errors.As(err, &ne) && ne.Timeout():

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"log/slog"
 	"net"
 	"os"
 	"sync"
@@ -39,6 +38,8 @@ type Listener struct {
 	ln     net.Listener
 	server *fasthttp.Server
 	limits atomic.Pointer[Limits]
+
+	trouble acceptTrouble
 
 	accepted atomic.Int64
 	draining atomic.Bool
@@ -112,6 +113,7 @@ func (a acceptor) Accept() (net.Conn, error) {
 	for {
 		nc, err := a.ln.Accept()
 		if err == nil {
+			a.accepts()
 			c, err := newClientConn(nc, a.Listener)
 			if err != nil {
 				_ = nc.Close()
@@ -123,9 +125,7 @@ func (a acceptor) Accept() (net.Conn, error) {
 		if a.draining.Load() || errors.Is(err, net.ErrClosed) {
 			return nil, io.EOF
 		}
-		if pause == 0 {
-			slog.Error("cannot accept connections; serving those there are", "listener", a.Name(), "error", err)
-		}
+		a.cannotAccept(err)
 		pause = min(max(2*pause, 5*time.Millisecond), maxAcceptPause)
 		time.Sleep(pause)
 	}
