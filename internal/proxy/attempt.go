@@ -115,7 +115,7 @@ func (x *exchange) connect(ep *pool.Endpoint) *failure {
 		if x.conn, err = ep.Conns.Dial(); err != nil {
 			x.conn = nil
 			f := &failure{cause: dialCause(err), class: classUnsent, detail: err.Error()}
-			if f.cause != CauseNoSockets { // that says nothing of the backend
+			if f.cause != CauseNoFiles { // that says nothing of the backend
 				x.target.Pool.ConnectFailed(ep)
 			}
 			return f
@@ -139,8 +139,8 @@ func (x *exchange) outlivesStale() bool {
 func dialCause(err error) Cause {
 	var ne net.Error
 	switch {
-	case errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE), errors.Is(err, syscall.EADDRNOTAVAIL):
-		return CauseNoSockets
+	case errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE):
+		return CauseNoFiles
 	case errors.Is(err, syscall.ECONNREFUSED), errors.Is(err, syscall.ENOENT):
 		return CauseConnectRefused
 	case errors.As(err, &ne) && ne.Timeout():

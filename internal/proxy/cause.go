@@ -17,7 +17,7 @@ const (
 	CauseConnectRefused
 	CauseConnectTimeout
 	CauseConnectFailed
-	CauseNoSockets
+	CauseNoFiles
 	CauseReset
 	CauseResponseTimeout
 	CauseBadResponse
@@ -54,7 +54,7 @@ var causes = [causeCount]causeInfo{
 	CauseConnectRefused:  {"connect_refused", 502, "the backend refuses connections; is the app running?"},
 	CauseConnectTimeout:  {"connect_timeout", 504, "the backend did not answer the connection in time"},
 	CauseConnectFailed:   {"connect_failed", 502, "the backend could not be connected to"},
-	CauseNoSockets:       {"out_of_sockets", 503, "the balancer has no file descriptor or local port left for a connection to the backend"},
+	CauseNoFiles:         {"out_of_files", 503, "the balancer has no file descriptor left for a connection to the backend"},
 	CauseReset:           {"reset_before_response", 502, "the backend closed the connection before it answered"},
 	CauseResponseTimeout: {"response_timeout", 504, "the backend did not answer in time"},
 	CauseBadResponse:     {"bad_response", 502, "what the backend sent is not a valid HTTP/1.1 response"},
@@ -81,7 +81,7 @@ func (c Cause) String() string { return causes[c].name }
 // what it sent; those are for the log alone.
 func (c Cause) private() bool {
 	switch c {
-	case CauseNoBackend, CauseConnectRefused, CauseConnectTimeout, CauseConnectFailed, CauseNoSockets, CauseBadResponse:
+	case CauseNoBackend, CauseConnectRefused, CauseConnectTimeout, CauseConnectFailed, CauseNoFiles, CauseBadResponse:
 		return true
 	}
 	return false

@@ -40,6 +40,7 @@ pools:
   connect_refused: {backends: [DEAD], retry: off}
   connect_timeout: {backends: [DEAF], retry: off, timeouts: {connect: 200ms}}
   connect_failed: {backends: ["127.255.255.255:9"], retry: off}
+  out_of_files: {backends: [SWALLOWS], retry: off}
   reset_before_response: {backends: [CLOSES], retry: off}
   response_timeout: {backends: [GATE_SLOW], retry: off, timeouts: {response: 200ms}}
   bad_response: {backends: [RAVES], retry: off}
@@ -224,6 +225,14 @@ func causeCases() []causeCase {
 		{cause: "connect_refused", status: 502, attempt: true, provoke: get("/connect_refused")},
 		{cause: "connect_timeout", status: 504, attempt: true, provoke: get("/connect_timeout")},
 		{cause: "connect_failed", status: 502, attempt: true, provoke: get("/connect_failed")},
+		{cause: "out_of_files", status: 503, attempt: true, provoke: func(w *causeWorld) *harness.Message {
+			accepted := w.accepted()
+			c := harness.Dial(w.t, w.Address)
+			harness.Eventually(w.t, patience, "the client is accepted", func() bool { return w.accepted() > accepted })
+			again := w.WithoutFiles(w.t)
+			defer again()
+			return c.Exchange(w.t, "GET /out_of_files HTTP/1.1\r\nHost: app.test\r\n\r\n")
+		}},
 		{cause: "reset_before_response", status: 502, attempt: true, provoke: get("/reset_before_response")},
 		{cause: "response_timeout", status: 504, attempt: true, provoke: get("/response_timeout")},
 		{cause: "bad_response", status: 502, attempt: true, provoke: get("/bad_response")},
@@ -331,6 +340,20 @@ func (w *causeWorld) counted() map[string]int {
 		all[m[1]] += n
 	}
 	return all
+}
+
+// accepted is how many connections of clients there were.
+func (w *causeWorld) accepted() (n int) {
+	w.t.Helper()
+	text := harness.Get(w.t, harness.Client(w.t), "http://"+w.Admin+"/metrics")
+	for _, m := range regexp.MustCompile(`(?m)^steelyard_listener_connections_accepted_total\{.*\} (\d+)$`).FindAllStringSubmatch(text, -1) {
+		one, err := strconv.Atoi(m[1])
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		n += one
+	}
+	return n
 }
 
 // told holds the answer to its cause and returns the request's id, if there is one.

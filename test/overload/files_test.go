@@ -4,35 +4,13 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
-	"os"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"steelyard/test/harness"
 )
-
-// lowestFree is the lowest number of a file that a process does not have: with
-// that as its limit it can open none.
-func lowestFree(t *testing.T, pid int) uint64 {
-	t.Helper()
-	list, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", pid))
-	if err != nil {
-		t.Fatal(err)
-	}
-	taken := map[string]bool{}
-	for _, e := range list {
-		taken[e.Name()] = true
-	}
-	for n := uint64(0); ; n++ {
-		if !taken[fmt.Sprint(n)] {
-			return n
-		}
-	}
-}
 
 // watchBackend asks the admin API for the state of the only backend over a
 // connection that is opened now.
@@ -48,18 +26,6 @@ func watchBackend(t *testing.T, s *harness.Steelyard) func() string {
 	}
 	ask()
 	return ask
-}
-
-// limitFiles lets a process have n files.
-func limitFiles(t *testing.T, pid int, n uint64) {
-	t.Helper()
-	var now unix.Rlimit
-	if err := unix.Prlimit(pid, unix.RLIMIT_NOFILE, nil, &now); err != nil {
-		t.Fatal(err)
-	}
-	if err := unix.Prlimit(pid, unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: n, Max: now.Max}, nil); err != nil {
-		t.Fatal(err)
-	}
 }
 
 // TestWithoutFilesItServesWhatItHas: when no file can be opened any more, the
@@ -82,7 +48,7 @@ admin: "ADMIN"
 	harness.Eventually(t, 10*time.Second, "the backend to be healthy", func() bool { return s.Backend(t, "web", app.Address).State == "healthy" })
 	watch := watchBackend(t, s) // its connection is open before files run out
 
-	limitFiles(t, s.PID(), lowestFree(t, s.PID()))
+	again := s.WithoutFiles(t)
 	var late sync.WaitGroup
 	newcomers := harness.Client(t)
 	for range 20 {
@@ -107,7 +73,7 @@ admin: "ADMIN"
 		t.Errorf("that was told %d times", n)
 	}
 
-	limitFiles(t, s.PID(), 10_000)
+	again()
 	late.Wait()
 	harness.Eventually(t, 10*time.Second, "the log to say that it accepts again", func() bool {
 		return strings.Contains(s.Output(), "accepting connections again")
@@ -130,17 +96,17 @@ admin: "ADMIN"
 		t.Fatalf("before: %d", got.Status())
 	}
 	watch := watchBackend(t, s)
-	limitFiles(t, s.PID(), lowestFree(t, s.PID()))
+	again := s.WithoutFiles(t)
 	for range 5 {
 		got := c.Exchange(t, get)
-		if got.Status() != 503 || got.Value("X-Steelyard-Cause") != "out_of_sockets" || got.Value("Retry-After") == "" {
+		if got.Status() != 503 || got.Value("X-Steelyard-Cause") != "out_of_files" || got.Value("Retry-After") == "" {
 			t.Fatalf("%d %v", got.Status(), got)
 		}
 	}
 	if state := watch(); state != "healthy" {
 		t.Errorf("the backend is %s because Steelyard has no files", state)
 	}
-	limitFiles(t, s.PID(), 10_000)
+	again()
 	if got := c.Exchange(t, get); got.Status() != 200 {
 		t.Errorf("as soon as there are files: %d %v", got.Status(), got)
 	}
