@@ -42,7 +42,7 @@ func explained(t *testing.T, address string) *config.Config {
 func TestExplainFile(t *testing.T) {
 	before := runtime.NumGoroutine()
 	cfg := explained(t, "127.0.0.1:1")
-	a, err := ExplainFile(cfg, explain.Question{Path: "/"})
+	a, err := ExplainFile(cfg, explain.Question{Host: "c.test", Path: "/"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -59,8 +59,8 @@ func TestExplainFile(t *testing.T) {
 			t.Errorf("no note says %q: %q", want, a.Notes)
 		}
 	}
-	if a.Cause != "no_backend" || a.Why == "" {
-		t.Errorf("a pool without backends: %+v", a)
+	if a.Cause != "" || a.Status != 0 || !strings.HasPrefix(a.Why, "which backend gets it is known to a running Steelyard only") {
+		t.Errorf("a pool whose sources have not been asked: %+v", a)
 	}
 	if _, err = ExplainFile(cfg, explain.Question{ClientIP: "me"}); err == nil {
 		t.Error("a question without sense is answered")
