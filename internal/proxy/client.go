@@ -330,13 +330,19 @@ func (c *clientConn) Close() error {
 	switch {
 	case c.abort || c.wasCut.Load():
 		c.socket.ResetOnClose()
-	case c.linger:
+	case c.linger, c.closing && c.saidMore():
 		c.lingerUntilClosed()
 	}
 	c.rd.Release()
 	err := c.socket.Close()
 	c.listener.remove(c)
 	return err
+}
+
+// saidMore reports whether the client has sent something that nobody will read:
+// closing at once would be a reset, and that may overtake the response.
+func (c *clientConn) saidMore() bool {
+	return c.rd.Buffered() > 0 || c.socket.Peek() == transport.SocketData
 }
 
 func (c *clientConn) lingerUntilClosed() {

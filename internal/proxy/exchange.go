@@ -117,6 +117,7 @@ func (x *exchange) serve() {
 	}
 	i, why := x.findRoute()
 	if why != "" {
+		c.closing, c.linger = true, true
 		x.answerCause(CauseBadRequest, 0, why)
 		return
 	}
