@@ -40,6 +40,13 @@ func (o *output) String() string {
 	return o.buf.String()
 }
 
+// Run starts a program that is no fixture of its own; it is killed when the test
+// ends.
+func Run(t testing.TB, name string, cmd *exec.Cmd) *Process {
+	t.Helper()
+	return start(t, name, cmd)
+}
+
 // start runs a command; it is killed when the test ends.
 func start(t testing.TB, name string, cmd *exec.Cmd) *Process {
 	t.Helper()

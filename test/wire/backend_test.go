@@ -154,9 +154,9 @@ type liar struct {
 	says    atomic.Pointer[backendCase]
 	step    atomic.Int64 // octets a write
 	dials   atomic.Int64
-	lied    atomic.Int64 // the connection of the last answer of a case
-	last    atomic.Int64 // the connection of the last answer
-	closed  sync.Map     // connections that Steelyard has closed
+	lied    atomic.Int64  // the connection of the last answer of a case
+	last    atomic.Int64  // the connection of the last answer
+	closed  sync.Map      // connections that Steelyard has closed
 	said    chan struct{} // one for each answer of a case
 }
 

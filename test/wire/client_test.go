@@ -165,9 +165,26 @@ func (c *wireCase) run(t *testing.T, address string, rec *recorder, r run) {
 // exchange sends text in parts and returns the statuses of all that is answered
 // until the connection ends.
 func exchange(address, text string, hangUp bool, step func(int) int) (answers string, err error) {
+	var list []string
+	err = converse(address, text, hangUp, step, func(r *bufio.Reader) error {
+		status, err := readAnswer(r)
+		if err == nil {
+			list = append(list, status)
+		}
+		return err
+	})
+	if err != nil {
+		err = fmt.Errorf("behind %q: %w", list, err)
+	}
+	return strings.Join(list, " "), err
+}
+
+// converse sends text in parts while read reads what comes back, until the
+// connection ends or read fails.
+func converse(address, text string, hangUp bool, step func(int) int, read func(*bufio.Reader) error) error {
 	nc, err := net.DialTimeout("tcp", address, patience)
 	if err != nil {
-		return "", err
+		return err
 	}
 	defer nc.Close()
 	_ = nc.SetDeadline(time.Now().Add(patience)) // Fails only once closed, as the rest will then.
@@ -186,18 +203,14 @@ func exchange(address, text string, hangUp bool, step func(int) int) (answers st
 			_ = nc.(*net.TCPConn).CloseWrite()
 		}
 	}()
-	var list []string
 	r := bufio.NewReader(nc)
-	for {
-		status, err := readAnswer(r)
-		if err == io.EOF {
-			return strings.Join(list, " "), nil
-		}
-		if err != nil {
-			return strings.Join(list, " "), fmt.Errorf("behind %q: %w", list, err)
-		}
-		list = append(list, status)
+	for err == nil {
+		err = read(r)
 	}
+	if err == io.EOF {
+		return nil
+	}
+	return err
 }
 
 // readAnswer reads one response and returns its status. A HEAD is known by the
