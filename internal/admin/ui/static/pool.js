@@ -12,6 +12,9 @@ const REFRESH = 2000; // ms between two looks at checks, sources and meta
 
 const STICKY = { cookie: 'sticky by cookie, which clients carry', header: 'sticky by header', client_ip: 'sticky by client address' };
 
+// bound says how far the pool is from a limit of all its requests.
+const bound = (l) => `${count(l.in_flight)} of at most ${count(l.limit)}${l.name === 'adaptive' ? ` awaiting an answer (adaptive${l.base_ms ? `, ${ms(l.base_ms)} without a queue` : ''})` : ' in flight'}`;
+
 function head(name) {
   const facts = h('p', { class: 'soft' }), jump = h('select', { 'aria-label': 'Another pool', change: () => { location.hash = `#/pool/${encodeURIComponent(jump.value)}`; } });
   const el = h('header', { class: 'pool-head' },
@@ -19,8 +22,8 @@ function head(name) {
     h('div', { class: 'actions' }, h('a', { class: 'go', href: `#/errors/${encodeURIComponent(name)}` }, 'Errors of this pool'), jump));
   return {
     el,
-    update(p, names, affinity) {
-      text(facts, [`${p.healthy} of ${p.total} healthy`, p.policy, STICKY[affinity], `${rate(p.rps)} requests/s`, `${share(p.errors)} errors`, `p95 ${ms(p.p95)}`, `${count(p.inFlight)} in flight`, p.waiting ? `${count(p.waiting)} in the queue` : ''].filter(Boolean).join(' · '));
+    update(p, names, affinity, limits = []) {
+      text(facts, [`${p.healthy} of ${p.total} healthy`, p.policy, STICKY[affinity], `${rate(p.rps)} requests/s`, `${share(p.errors)} errors`, `p95 ${ms(p.p95)}`, `${count(p.inFlight)} in flight`, ...limits.map(bound), p.waiting ? `${count(p.waiting)} in the queue` : ''].filter(Boolean).join(' · '));
       once(jump, names, (all) => all.map((one) => h('option', { value: one, selected: one === name }, one)));
     },
   };
@@ -57,7 +60,7 @@ export function pool(name) {
   async function refresh() {
     try {
       const got = await get(`/api/v1/pools/${encodeURIComponent(name)}`);
-      details = { ...poolDetail(got), affinity: got.affinity };
+      details = { ...poolDetail(got), affinity: got.affinity, limits: got.limits };
       if (last && !gone) draw();
     } catch { /* the stream says when the API is away, and a pool that is gone is said below */ }
   }
@@ -69,7 +72,7 @@ export function pool(name) {
       return;
     }
     if (missing.isConnected) el.replaceChildren(top.el, warn.el, table.el, charts.el, origin.el);
-    top.update(p, last.pools.map((one) => one.name), details?.affinity);
+    top.update(p, last.pools.map((one) => one.name), details?.affinity, details?.limits);
     warn.update(last);
     table.update(p, details?.by, details?.affinity);
     origin.update(details?.sources ?? []);
