@@ -2,6 +2,8 @@ package metrics
 
 import (
 	"fmt"
+	"log/slog"
+	"runtime/debug"
 	"strings"
 	"sync"
 	"time"
@@ -44,6 +46,12 @@ func (c *collector) Describe(ch chan<- *prometheus.Desc) {
 func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	defer func() { // the registry collects in goroutines of its own, where a panic would end the process
+		if r := recover(); r != nil {
+			slog.Error("the metrics could not be collected", "panic", r, "stack", string(debug.Stack()))
+			ch <- prometheus.NewInvalidMetric(buildInfo.desc, fmt.Errorf("collecting panicked: %v", r))
+		}
+	}()
 	c.sample.WithBound = true
 	c.read(&c.sample)
 	e := emitter{ch: ch, began: c.began, left: MaxBackends}

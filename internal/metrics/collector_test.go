@@ -235,3 +235,27 @@ func BenchmarkScrape(b *testing.B) {
 		scrape(b, s, "text/plain")
 	}
 }
+
+// TestAPanicWhileCollectingIsSurvived: it costs the scrape its figures, and
+// nothing else; the next one has them.
+func TestAPanicWhileCollectingIsSurvived(t *testing.T) {
+	broken := true
+	h := NewHandler(func(into *Sample) {
+		if broken {
+			panic("a fault")
+		}
+		*into = *full(1, 1)
+	}, Build{"1.2.3", "go1.25"})
+	ask := func() (int, string) {
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/metrics", nil))
+		return w.Code, w.Body.String()
+	}
+	if code, text := ask(); code != http.StatusOK || strings.Contains(text, "steelyard_pool") || !strings.Contains(text, "go_goroutines") {
+		t.Errorf("%d %.200s", code, text)
+	}
+	broken = false
+	if code, text := ask(); code != http.StatusOK || !strings.Contains(text, "steelyard_pool_requests_total") {
+		t.Errorf("after it: %d %.200s", code, text)
+	}
+}
