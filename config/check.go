@@ -46,6 +46,7 @@ func (d *draft) build(w *walker, root section) *Config {
 	d.checkShadows(w, routes, at)
 	d.checkPaths(w, routes, at)
 	d.checkCookies(w, routes)
+	d.checkUncovered(w, routes, at)
 	c.Routes = routes
 	return c
 }

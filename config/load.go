@@ -28,10 +28,11 @@ func Load(path string) (*Config, error) {
 // looks up the variables of ${NAME}. The error, if any, is of type Errors; the
 // Config is complete with every default, and nil when there is an error.
 func Parse(file string, data []byte, env func(string) (string, bool)) (*Config, error) {
-	return parse(file, data, env, func(string) bool { return false })
+	return parse(file, data, env, nil)
 }
 
-// parse is Parse with warnings of the files that missing knows of.
+// parse is Parse with warnings of the files that missing knows of, and errors of
+// the certificates that are there; a nil missing is for no look at the disk.
 func parse(file string, data []byte, env func(string) (string, bool), missing func(string) bool) (*Config, error) {
 	root, bad := readYAML(data, "the least that works is "+minimalExample)
 	if bad != nil {
@@ -39,7 +40,9 @@ func parse(file string, data []byte, env func(string) (string, bool), missing fu
 		return nil, Errors{bad}
 	}
 	w := newWalker(file, env, root)
-	w.missing = missing
+	if w.missing, w.disk = missing, missing != nil; !w.disk {
+		w.missing = func(string) bool { return false }
+	}
 	c := readFile(w, root)
 	if len(w.errs) > 0 {
 		return nil, Errors(sortErrors(w.errs))

@@ -124,7 +124,8 @@ func listenerMapping() mapping[listenerDraft] {
 				MaxHeaderSize: 32 << 10, UpgradeTimeout: time.Hour,
 			}}
 		},
-		fields: []field[listenerDraft]{
+		check: checkListenerTLS,
+		fields: append([]field[listenerDraft]{
 			key("address", listenAddress(), func(l *listenerDraft) *string { return &l.Address },
 				"Where to listen. No two listeners may take the same address.").needed(),
 			key("idle_timeout", duration(time.Millisecond, day, ""), func(l *listenerDraft) *time.Duration { return &l.IdleTimeout },
@@ -143,7 +144,7 @@ func listenerMapping() mapping[listenerDraft] {
 				"Closes a WebSocket or other upgraded connection that was silent both ways for this long."),
 			key("errors", listenerErrorsMapping().kind(), func(l *listenerDraft) *ErrorPages { return &l.errors },
 				"Pages of this listener's own; those it does not have are taken from `errors` of the file."),
-		},
+		}, tlsFields()...),
 	}
 }
 

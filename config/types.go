@@ -20,6 +20,7 @@ import (
 	"steelyard/healthcheck"
 	"steelyard/internal/adaptive"
 	"steelyard/internal/browser"
+	"steelyard/internal/certs"
 	"steelyard/internal/outlier"
 	"steelyard/internal/rewrite"
 	"steelyard/internal/router"
@@ -107,6 +108,13 @@ type Listener struct {
 	// UpgradeTimeout closes a WebSocket or other upgraded connection that was
 	// silent both ways for this long; default 1h, 0 means never.
 	UpgradeTimeout time.Duration
+	// TLS is how it speaks TLS; nil: plain HTTP.
+	TLS *certs.Options
+	// HSTS is nil when browsers are not told to stay with TLS.
+	HSTS *HSTS
+	// HTTPSPort is where all requests are sent to by a redirect; 0: they are
+	// served. Key redirect_to_https.
+	HTTPSPort int
 	// ErrorPages go before those of Config.Errors.
 	ErrorPages []ErrorPage
 }

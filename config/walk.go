@@ -14,6 +14,7 @@ type walker struct {
 	file     string
 	env      func(string) (string, bool)
 	missing  func(path string) bool // reports whether there is no such file
+	disk     bool                   // the files that are named may be looked into
 	errs     []*Error
 	warnings []*Error
 	// left is how many more values may be visited. Aliases let a small file

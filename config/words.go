@@ -2,7 +2,7 @@ package config
 
 // laterKeys are words of the design that no key is named by yet.
 var laterKeys = []string{
-	"tls", "acme", "cache", "compress", "auth",
+	"acme", "cache", "compress", "auth",
 	"http2", "http3", "proxy_protocol", "mirror", "include",
 }
 
@@ -52,6 +52,8 @@ var otherWords = map[string][]string{
 	"stale": {"max_stale"}, "allowstale": {"max_stale"}, "passingonly": {"health"}, "onlypassing": {"health"}, "guard": {"max_removal"},
 	"acltoken": {"token"}, "self": {"register"}, "dashboard": {"admin"}, "api": {"admin"}, "management": {"admin"}, "stats": {"admin"},
 	"tokenfile": {"token_file"}, "password": {"token"}, "secret": {"token"}, "apikey": {"token"}, "bearer": {"token"}, "readonly": {"read_only"},
-	"clientca": {"client_ca"}, "mtls": {"client_ca"}, "accesslog": {"access_log"}, "accesslogs": {"access_log"}, "requestlog": {"access_log"}, "errorpage": {"errors", "pages"}, "errorpages": {"errors", "pages"}, "errorfile": {"pages", "errors"},
+	"clientca": {"client_ca", "client_auth"}, "mtls": {"client_ca", "client_auth"}, "clientcertificates": {"client_auth"},
+	"sslcertificate": {"cert", "certificates"}, "sslcertificatekey": {"key"}, "sslprotocols": {"min_version"}, "minversion": {"min_version"}, "httpsredirect": {"redirect_to_https"}, "redirecthttps": {"redirect_to_https"}, "forcessl": {"redirect_to_https"},
+	"stricttransportsecurity": {"hsts"}, "ocsp": {"ocsp_stapling"}, "stapling": {"ocsp_stapling"}, "sslstapling": {"ocsp_stapling"}, "accesslog": {"access_log"}, "accesslogs": {"access_log"}, "requestlog": {"access_log"}, "errorpage": {"errors", "pages"}, "errorpages": {"errors", "pages"}, "errorfile": {"pages", "errors"},
 	"sampling": {"sample"}, "output": {"to"}, "buffersize": {"buffer"}, "loglevel": {"log", "level"}, "logging": {"log"}, "verbosity": {"level"}, "severity": {"level"}, "warning": {"warn"}, "trace": {"debug"}, "fatal": {"error"},
 }

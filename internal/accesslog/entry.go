@@ -33,6 +33,9 @@ type Entry struct {
 	Total     time.Duration
 	UserAgent []byte
 	Referer   []byte
+	// Of TLS; empty without.
+	TLSVersion, TLSSNI string
+	TLSClient          string // subject of the certificate it has shown
 }
 
 // Attempt is one that failed.
@@ -71,12 +74,16 @@ const (
 	FieldTotal
 	FieldUserAgent
 	FieldReferer
+	FieldTLSVersion
+	FieldTLSSNI
+	FieldTLSClientSubject
 	fieldCount
 )
 
 var fieldNames = [fieldCount]string{
 	"time", "request_id", "client", "listener", "method", "host", "path", "query", "protocol", "status", "route", "pool", "backend",
 	"attempts", "retries", "cause", "affinity", "bytes_in", "bytes_out", "queue_ms", "connect_ms", "first_byte_ms", "total_ms", "user_agent", "referer",
+	"tls_version", "tls_sni", "tls_client_subject",
 }
 
 // String is the field's name in JSON lines, in templates and in the configuration.
@@ -142,6 +149,12 @@ func (e *Entry) text(f Field) (b []byte, s string, ok bool) {
 		b = e.UserAgent
 	case FieldReferer:
 		b = e.Referer
+	case FieldTLSVersion:
+		s = e.TLSVersion
+	case FieldTLSSNI:
+		s = e.TLSSNI
+	case FieldTLSClientSubject:
+		s = e.TLSClient
 	default:
 		return nil, "", false
 	}

@@ -18,6 +18,7 @@ import (
 	"steelyard/healthcheck"
 	"steelyard/internal/accesslog"
 	"steelyard/internal/admin"
+	"steelyard/internal/certs"
 	"steelyard/internal/pool"
 	"steelyard/internal/proxy"
 	"steelyard/internal/ratelimit"
@@ -30,6 +31,7 @@ type App struct {
 	proxy   *proxy.Proxy
 	access  *accesslog.Log
 	rates   *ratelimit.Store
+	tickets *certs.Tickets // for sessions that outlive a configuration
 	checks  *healthcheck.Scheduler
 	current atomic.Pointer[inForce]
 	failed  chan error
@@ -90,7 +92,7 @@ func StartFile(cfg *config.Config, file string) (*App, error) { return StartOn(n
 // none. The admin API takes the place of that of a process before only when all
 // is ready.
 func StartOn(sockets Sockets, cfg *config.Config, file string) (*App, error) {
-	a := &App{file: file, sockets: sockets, read: look(file), checks: healthcheck.NewScheduler(), access: accesslog.New(slog.Default()), rates: ratelimit.NewStore(), failed: make(chan error, 1)}
+	a := &App{file: file, sockets: sockets, read: look(file), checks: healthcheck.NewScheduler(), access: accesslog.New(slog.Default()), tickets: certs.NewTickets(time.Now()), rates: ratelimit.NewStore(), failed: make(chan error, 1)}
 	a.life, a.die = context.WithCancel(context.Background())
 	a.last, a.finish = context.WithCancel(context.Background())
 	a.account.ok = true
@@ -250,6 +252,7 @@ func (a *App) release(f *inForce) {
 	for _, p := range f.pools {
 		p.Close()
 	}
+	closeStores(stores(f.listeners), nil)
 	a.checks.Close()
 	a.access.Close() // all requests have ended
 	if f.consul != nil {

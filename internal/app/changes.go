@@ -19,7 +19,7 @@ const maxChanges = 200
 // may be secret is not quoted.
 func describe(a, b *config.Config, bound func(pool string) map[string]int) []string {
 	d := &differ{bound: bound}
-	d.listeners(a.Listeners, b.Listeners)
+	d.listeners(unlinedListeners(a.Listeners), unlinedListeners(b.Listeners))
 	d.routes(a.Routes, b.Routes)
 	d.pools(a.Pools, b.Pools)
 	d.rest(a, b)

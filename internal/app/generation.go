@@ -181,7 +181,7 @@ func (b *builder) generation() (*proxy.Generation, error) {
 }
 
 func (b *builder) route(c *config.Route) (r *proxy.Route, err error) {
-	r = &proxy.Route{Name: c.Name, Line: c.Line, Stats: b.stats(c.Name), Unlogged: !c.AccessLog}
+	r = &proxy.Route{Name: c.Name, Line: c.Line, Stats: b.stats(c.Name), Unlogged: !c.AccessLog, ACME: namesACME(c.Match.Path)}
 	if c.Host != "preserve" {
 		r.Host = c.Host
 	}

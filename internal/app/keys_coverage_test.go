@@ -110,6 +110,16 @@ var shownElsewhere = []struct {
 	{"TestATokenIsExchanged", scenario("admin/access_test.go"), []string{"admin.token_file"}},
 	{"TestClientCertificates", scenario("admin/access_test.go"), prefixed("admin.tls", []string{"", ".cert", ".key", ".client_ca"})},
 	{"TestReadOnly", scenario("admin/access_test.go"), []string{"admin.read_only"}},
+	{"TestTheCertificateIsChosenByHost", scenario("tls/serve_test.go"),
+		prefixed("listeners.<name>.tls", []string{"", ".certificates", ".certificates[].hosts"})},
+	{"TestBadFilesAreRefused", scenario("tls/files_test.go"), prefixed("listeners.<name>.tls.certificates[]", []string{".cert", ".key"})},
+	{"TestOnlySafeTLSIsSpoken", scenario("tls/serve_test.go"), []string{"listeners.<name>.tls.min_version"}},
+	{"TestClientsShowCertificates", scenario("tls/clients_test.go"),
+		prefixed("listeners.<name>.tls.client_auth", []string{"", ".ca", ".mode"})},
+	{"TestOCSPResponsesAreStapled", scenario("tls/staple_test.go"), []string{"listeners.<name>.tls.ocsp_stapling"}},
+	{"TestPlainRequestsAreSentToHTTPS", scenario("tls/browser_test.go"), []string{"listeners.<name>.redirect_to_https"}},
+	{"TestBrowsersAreToldToStayWithTLS", scenario("tls/browser_test.go"),
+		prefixed("listeners.<name>.hsts", []string{"", ".max_age", ".include_subdomains", ".preload"})},
 	{"TestLogLevel", scenario("admin/access_test.go"), []string{"log", "log.level"}},
 }
 

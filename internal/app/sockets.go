@@ -266,5 +266,6 @@ func limits(c *config.Listener) proxy.Limits {
 		UpgradeTimeout: c.UpgradeTimeout,
 		MaxHeaderSize:  c.MaxHeaderSize,
 		MaxBodySize:    c.MaxBodySize,
+		HTTPSPort:      c.HTTPSPort,
 	}
 }

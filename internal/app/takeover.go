@@ -13,6 +13,7 @@ import (
 	"steelyard/discovery"
 	"steelyard/internal/accesslog"
 	"steelyard/internal/admin"
+	"steelyard/internal/certs"
 	"steelyard/internal/pool"
 	"steelyard/internal/proxy"
 )
@@ -32,6 +33,9 @@ type takeover struct {
 	admin     *admin.Server
 	adminSeat seat
 	consul    *discovery.Consul // opened for this; nil: none was
+
+	tls    []*proxy.TLS   // of the listeners; nil: plain HTTP
+	stores []*certs.Store // opened for this
 
 	accessSink *accesslog.Sink // opened for this; nil: there is no access log
 }
@@ -75,6 +79,9 @@ func (a *App) prepare(before *inForce, cfg *config.Config) (_ *takeover, err err
 	if err := a.openSockets(t); err != nil {
 		return nil, err
 	}
+	if err := a.openTLS(t); err != nil {
+		return nil, err
+	}
 	if err := a.openAdmin(t); err != nil {
 		return nil, err
 	}
@@ -88,6 +95,7 @@ func (t *takeover) discard() {
 			_ = s.socket.Listener.Close()
 		}
 	}
+	closeStores(t.stores, nil)
 	for _, p := range t.fresh {
 		p.Close()
 	}
@@ -124,14 +132,17 @@ func (a *App) swap(t *takeover) {
 	a.useAccessLog(t)
 	a.proxy.SetGeneration(t.next.generation)
 	a.tally.adopt(t.next.generation)
+	certificates := stores(t.before.listeners)
 	for i, s := range t.listeners {
 		c := &t.cfg.Listeners[i]
 		l := s.listener
 		if l != nil {
 			l.Configure(c.Name, limits(c))
+			l.SetTLS(t.tls[i])
 		} else {
 			s.ownFile()
 			l = a.proxy.NewListener(c.Name, s.socket.Listener, limits(c))
+			l.SetTLS(t.tls[i])
 			if s.socket.Lent {
 				l.Lend()
 			}
@@ -139,6 +150,7 @@ func (a *App) swap(t *takeover) {
 		}
 		t.next.listeners = append(t.next.listeners, l)
 	}
+	closeStores(certificates, t.tls)
 	f := *t.next // what is in force is never written to
 	a.current.Store(&f)
 	for _, l := range t.shared {

@@ -106,6 +106,7 @@ func (e *emitter) process(s *Sample) {
 		name := names.of(l.Name)
 		e.value(listenerConnections, float64(l.Connections), name, l.Address)
 		e.value(listenerAccepted, float64(l.Accepted), name, l.Address)
+		e.tls(l.TLS, name, l.Address)
 	}
 	e.routes(s)
 	for _, c := range s.Unpooled { // a pool has those alone that there were
@@ -130,6 +131,30 @@ func (e *emitter) routes(s *Sample) {
 	}
 	e.value(rateMemory, float64(s.RateLimits.Memory))
 	e.value(rateForgotten, float64(s.RateLimits.Forgotten))
+}
+
+// tls sends the metrics of a listener's TLS, if it speaks it.
+func (e *emitter) tls(s *TLSSample, listener, address string) {
+	if s == nil {
+		return
+	}
+	for v, version := range [2]string{"1.2", "1.3"} {
+		e.value(tlsHandshakes, float64(s.Handshakes[v][0]), listener, address, version, "false")
+		e.value(tlsHandshakes, float64(s.Handshakes[v][1]), listener, address, version, "true")
+	}
+	for _, f := range s.Failed {
+		e.value(tlsFailures, float64(f.Count), listener, address, f.Cause)
+	}
+	files := unique{}
+	for i := range s.Certificates {
+		c := &s.Certificates[i]
+		file := files.of(c.File)
+		e.value(tlsExpiry, seconds(c.Until), listener, file)
+		e.value(tlsProblem, flag(c.Problem != ""), listener, file)
+		if !c.Stapled.IsZero() {
+			e.value(tlsStaple, seconds(c.Stapled), listener, file)
+		}
+	}
 }
 
 func (e *emitter) pool(p *PoolSample) {

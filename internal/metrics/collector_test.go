@@ -24,7 +24,10 @@ func full(pools, backends int) *Sample {
 	s := &Sample{
 		At:         time.Unix(1700000000, 0),
 		Generation: GenerationSample{ID: 3, Since: time.Unix(1700000000, 0), Reloads: 2, FailedReloads: 1, Rollbacks: 1},
-		Listeners:  []ListenerSample{{Name: "main", Address: "127.0.0.1:80", Connections: 4, Accepted: 9}},
+		Listeners: []ListenerSample{{Name: "main", Address: "127.0.0.1:80", Connections: 4, Accepted: 9, TLS: &TLSSample{
+			Handshakes: [2][2]int64{{1, 2}, {3, 4}}, Failed: []CauseCount{{"plain_http", 5}},
+			Certificates: []CertificateSample{{File: "a.pem", Until: time.Unix(1800000000, 0), Problem: "x", Stapled: time.Unix(1700003600, 0)}, {File: "b.pem", Until: time.Unix(1900000000, 0)}},
+		}}},
 		Routes:     []RouteSample{{Name: "web", Classes: [6]int64{1, 2, 3, 4, 5, 6}}},
 		Refused:    []RefusedCount{{0, "denied", 4}},
 		RateLimits: RateLimitSample{4096, 2},
@@ -77,6 +80,13 @@ func TestFigures(t *testing.T) {
 	for _, want := range []string{
 		`steelyard_build_info{goversion="go1.25",version="1.2.3"} 1`,
 		`steelyard_config_generation 3`,
+		`steelyard_listener_tls_handshakes_total{address="127.0.0.1:80",listener="main",resumed="true",version="1.3"} 4`,
+		`steelyard_listener_tls_handshakes_total{address="127.0.0.1:80",listener="main",resumed="false",version="1.2"} 1`,
+		`steelyard_listener_tls_handshake_failures_total{address="127.0.0.1:80",listener="main",reason="plain_http"} 5`,
+		`steelyard_tls_certificate_expiry_timestamp_seconds{file="a.pem",listener="main"} 1.8e+09`,
+		`steelyard_tls_certificate_problem{file="a.pem",listener="main"} 1`,
+		`steelyard_tls_certificate_problem{file="b.pem",listener="main"} 0`,
+		`steelyard_tls_ocsp_staple_expiry_timestamp_seconds{file="a.pem",listener="main"} 1.7000036e+09`,
 		`steelyard_config_generation_timestamp_seconds 1.7e+09`,
 		`steelyard_config_last_reload_successful 0`,
 		`steelyard_config_reloads_total{result="success"} 2`,

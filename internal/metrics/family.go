@@ -48,6 +48,12 @@ var (
 	listenerConnections = gauge("listener_connections", "Connections of clients that are open.", "listener", "address")
 	listenerAccepted    = counter("listener_connections_accepted_total", "Connections of clients that were accepted.", "listener", "address")
 
+	tlsHandshakes = counter("listener_tls_handshakes_total", "TLS handshakes that went well, by version (1.2, 1.3) and by whether a session was resumed.", "listener", "address", "version", "resumed")
+	tlsFailures   = counter("listener_tls_handshake_failures_total", "TLS handshakes that failed, by reason; see tls.md.", "listener", "address", "reason")
+	tlsExpiry     = gauge("tls_certificate_expiry_timestamp_seconds", "When a certificate that is shown to clients expires.", "listener", "file")
+	tlsProblem    = gauge("tls_certificate_problem", "Whether the files of a certificate cannot be used as they are now, so that the one before is shown.", "listener", "file")
+	tlsStaple     = gauge("tls_ocsp_staple_expiry_timestamp_seconds", "Until when the OCSP response holds that is stapled to a certificate; those without one have no such metric.", "listener", "file")
+
 	routeResponses = counter("route_responses_total", "Responses of a route by class of their status; none: the client left, or the response was cut.", "route", "class")
 	routeRefused   = counter("route_refused_total", "Requests that a route did not let in, by reason: a cause of errors.md.", "route", "reason")
 	rateMemory     = gauge("rate_limit_memory_bytes", "Memory of all rate limits, at most 64 MiB.")

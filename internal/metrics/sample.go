@@ -44,6 +44,31 @@ type ListenerSample struct {
 	Address     string
 	Connections int64 // now
 	Accepted    int64
+	TLS         *TLSSample // nil: plain HTTP
+}
+
+// TLSSample is the TLS of a listener.
+type TLSSample struct {
+	// Handshakes counts those that went well, by version (1.2, 1.3) and by whether
+	// a session was resumed.
+	Handshakes [2][2]int64
+	// Failed counts the others by reason.
+	Failed       []CauseCount
+	Certificates []CertificateSample // in the order of the file
+	// ClientProblem is what is wrong with the file of the CAs of clients; "": nothing.
+	ClientProblem string
+}
+
+// CertificateSample is one certificate of a listener.
+type CertificateSample struct {
+	File                    string
+	Hosts                   []string
+	KeyType, Issuer, Serial string
+	From, Until             time.Time
+	Expiring                bool      // the end is near, or over
+	Problem                 string    // with the files as they are now; "": none
+	OCSP                    string    // good, none, or what is wrong
+	Stapled                 time.Time // until when the OCSP response holds; zero: there is none
 }
 
 // RouteSample is one route.

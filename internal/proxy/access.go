@@ -73,6 +73,7 @@ func (x *exchange) fillEntry(e *accesslog.Entry) {
 		e.UserAgent, e.Referer = r.Peek("user-agent"), r.Peek("referer")
 		e.BytesIn = x.up.body.Received() + x.bytesIn
 	}
+	e.TLSVersion, e.TLSSNI, e.TLSClient = x.c.tlsVersion(), x.c.tlsSNI(), x.c.tlsClient().Subject
 	if x.route != nil {
 		e.Route = x.route.Name
 	}

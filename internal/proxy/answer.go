@@ -67,6 +67,9 @@ func (x *exchange) answerFixed(r *Respond) {
 	x.beginAnswer(r.Status)
 	typed := len(r.Body) == 0
 	for _, h := range r.Headers {
+		if x.hsts() && strings.EqualFold(h.Name, hstsName) {
+			continue // said already
+		}
 		typed = typed || strings.EqualFold(h.Name, "Content-Type")
 		x.appendOwnField(h.Name, h.Value)
 	}
@@ -101,6 +104,7 @@ func (x *exchange) beginAnswer(status int) {
 	x.out = append(x.out, "\r\nDate: "...)
 	x.out = time.Now().UTC().AppendFormat(x.out, http.TimeFormat)
 	x.out = append(x.out, '\r', '\n')
+	x.out = x.appendHSTS(x.out)
 }
 
 func (x *exchange) appendField(name, value string) {

@@ -32,6 +32,8 @@ const (
 	CauseDenied
 	CauseRateLimited
 	CauseCORS
+	CausePlainHTTP
+	CauseMisdirected
 	CauseClientGone
 	CauseShutdown
 	CauseInternal
@@ -69,6 +71,8 @@ var causes = [causeCount]causeInfo{
 	CauseDenied:          {"denied", 403, "this address may not come in here"},
 	CauseRateLimited:     {"rate_limited", 429, "more requests than are allowed in this time; Retry-After says when to try again"},
 	CauseCORS:            {"cors_refused", 403, "scripts of this origin may not do this here"},
+	CausePlainHTTP:       {"plain_http", 400, "this port speaks TLS, and the request came without; ask for https:// in place of http://"},
+	CauseMisdirected:     {"misdirected", 421, "the request is for another host than the connection was made for; connect again, for that host"},
 	CauseClientGone:      {"client_gone", 499, "the client left before it was answered"},
 	CauseShutdown:        {"shutdown", 503, "the balancer stopped before the request was finished"},
 	CauseInternal:        {"internal", 500, "something went wrong in the balancer itself; its log says more"},

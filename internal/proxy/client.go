@@ -26,6 +26,7 @@ import (
 // connection, but for what the upload's goroutine borrows.
 type clientConn struct {
 	socket   transport.Socket
+	tls      *clientTLS // nil: plain HTTP
 	listener *Listener
 	rd       wire.Reader
 	req      wire.Request
@@ -79,7 +80,7 @@ const never = time.Duration(math.MaxInt64)
 
 func newClientConn(nc net.Conn, l *Listener) (*clientConn, error) {
 	c := &clientConn{listener: l, at: transport.Now()}
-	if err := c.socket.Init(nc); err != nil {
+	if err := c.initSocket(nc); err != nil {
 		return nil, err
 	}
 	c.rd.Reset((*netSide)(c))
@@ -171,6 +172,11 @@ func (c *clientConn) nextHead() error {
 	c.rd.EndMessage()
 	if c.closing {
 		return io.EOF
+	}
+	if c.tls != nil && !c.tls.done {
+		if err := c.handshake(); err != nil {
+			return err
+		}
 	}
 	if err := c.waitRequest(); err != nil {
 		return err

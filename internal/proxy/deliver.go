@@ -242,6 +242,7 @@ func (x *exchange) appendResponseHead(dst []byte, chunked bool) []byte {
 		dst = append(dst, "Transfer-Encoding: chunked\r\n"...)
 	}
 	dst = x.appendAffinity(dst)
+	dst = x.appendHSTS(dst)
 	dst = x.route.ResponseHeaders.Append(dst, x)
 	if x.route.Gate != nil {
 		dst = x.appendGateFields(dst)
@@ -291,6 +292,7 @@ func (x *exchange) appendResponseFields(dst []byte, final bool) []byte {
 	rewritten := final && !x.route.ResponseHeaders.Empty()
 	gate := x.route.Gate
 	gated := final && gate != nil && (gate.CORS != nil || gate.Security != nil)
+	hsts := final && x.hsts()
 	list := r.Fields()
 	from := 0
 	for i := range list {
@@ -302,7 +304,7 @@ func (x *exchange) appendResponseFields(dst []byte, final bool) []byte {
 			// RFC 9110, section 8.6: never in 1xx and 204.
 			drop = r.Status < 200 || r.Status == 204
 		}
-		if drop || rewritten && x.route.ResponseHeaders.Drops(r.Name(i)) || gated && gate.drops(r.Name(i)) {
+		if drop || rewritten && x.route.ResponseHeaders.Drops(r.Name(i)) || gated && gate.drops(r.Name(i)) || hsts && wire.EqualFold(r.Name(i), hstsLower) {
 			dst = append(dst, r.Lines(from, i)...)
 			from = i + 1
 		} else if list[i].Odd {

@@ -111,14 +111,23 @@ func (x *exchange) serve() {
 		c.closing = true
 	}
 	x.up.start(x)
-	if limit := c.listener.limits.Load().MaxBodySize; limit > 0 && x.req.Length > limit {
+	lim := c.listener.limits.Load()
+	if limit := lim.MaxBodySize; limit > 0 && x.req.Length > limit {
 		x.answerCause(CauseBodyTooLarge, 0, "")
+		return
+	}
+	if c.tls != nil && c.misdirected(x.req.Host) {
+		x.answerCause(CauseMisdirected, 0, "")
 		return
 	}
 	i, why := x.findRoute()
 	if why != "" {
 		c.closing, c.linger = true, true
 		x.answerCause(CauseBadRequest, 0, why)
+		return
+	}
+	if lim.HTTPSPort != 0 && (i < 0 || !x.gen.Routes[i].ACME) {
+		x.answerToHTTPS(lim.HTTPSPort)
 		return
 	}
 	if i < 0 {

@@ -57,6 +57,9 @@ type Route struct {
 	Unlogged bool
 	// Gate is what a request has to pass first; nil: nothing.
 	Gate *Gate
+	// ACME says that the route names a path below that of ACME challenges, so that
+	// it is served where all others are sent to https.
+	ACME bool
 	// Host replaces the Host header: "" keeps the client's, HostBackend sends
 	// the backend's address.
 	Host string
@@ -137,4 +140,5 @@ type Limits struct {
 	UpgradeTimeout time.Duration // 0: none
 	MaxHeaderSize  int
 	MaxBodySize    int64 // 0: none
+	HTTPSPort      int   // where all requests are sent to by a redirect; 0: they are served
 }

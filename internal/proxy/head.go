@@ -219,7 +219,12 @@ func (x *exchange) trustedValue(k wire.Kind) []byte {
 }
 
 // ownScheme is how the client reached this listener.
-func (x *exchange) ownScheme() string { return "http" }
+func (x *exchange) ownScheme() string {
+	if x.c.tls != nil {
+		return "https"
+	}
+	return "http"
+}
 
 // scheme is how the client asked, as far as is known: http or https. Of what a
 // chain of trusted proxies says the first word is about the client.

@@ -38,6 +38,8 @@ type Listener struct {
 	ln     net.Listener
 	server *fasthttp.Server
 	limits atomic.Pointer[Limits]
+	tls    atomic.Pointer[TLS] // nil: plain HTTP
+	shakes handshakes
 
 	trouble acceptTrouble
 

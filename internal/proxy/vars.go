@@ -40,6 +40,20 @@ func (x *exchange) AppendVar(dst []byte, v rewrite.Var, name string) []byte {
 		}
 	case rewrite.VarListener:
 		return append(dst, x.c.listener.Name()...)
+	case rewrite.VarTLSVersion:
+		return append(dst, x.c.tlsVersion()...)
+	case rewrite.VarTLSSNI:
+		return append(dst, x.c.tlsSNI()...)
+	case rewrite.VarTLSClientVerified:
+		return append(dst, x.c.tlsVerified()...)
+	case rewrite.VarTLSClientSubject:
+		return append(dst, x.c.tlsClient().Subject...)
+	case rewrite.VarTLSClientCN:
+		return append(dst, x.c.tlsClient().CN...)
+	case rewrite.VarTLSClientSAN:
+		return append(dst, x.c.tlsClient().SAN...)
+	case rewrite.VarTLSClientFingerprint:
+		return append(dst, x.c.tlsClient().Fingerprint...)
 	case rewrite.VarHeader:
 		return append(dst, x.req.Peek(name)...)
 	case rewrite.VarQueryParam:

@@ -14,6 +14,12 @@
 //	request_id                 the request's id
 //	route        pool          names from the configuration
 //	backend      listener      address of the backend; name of the listener
+//	tls_version  tls_sni       such as 1.3; the host that the client named to TLS
+//	tls_client_verified        true or false: whether it has shown a certificate
+//	tls_client_subject         of that certificate: subject (RFC 2253),
+//	tls_client_cn              common name,
+//	tls_client_san             alternative names (dns:a,email:b,uri:c),
+//	tls_client_fingerprint     SHA-256 in hexadecimal
 //	{header.NAME}              a request header, the first of that name
 //	{query.NAME}               a query parameter
 //	{cookie.NAME}              a cookie of the request

@@ -26,6 +26,13 @@ const (
 	VarPool
 	VarBackend
 	VarListener
+	VarTLSVersion
+	VarTLSSNI
+	VarTLSClientVerified
+	VarTLSClientSubject
+	VarTLSClientCN
+	VarTLSClientSAN
+	VarTLSClientFingerprint
 	VarHeader
 	VarQueryParam
 	VarCookie
@@ -46,6 +53,7 @@ func Variables() []string {
 	return []string{
 		"client_ip", "client_port", "host", "method", "path", "query", "uri", "scheme",
 		"request_id", "route", "pool", "backend", "listener",
+		"tls_version", "tls_sni", "tls_client_verified", "tls_client_subject", "tls_client_cn", "tls_client_san", "tls_client_fingerprint",
 		"header.NAME", "query.NAME", "cookie.NAME",
 	}
 }

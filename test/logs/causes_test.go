@@ -28,6 +28,7 @@ const causesYAML = `
 listeners:
   web: {address: "LISTEN", max_body_size: 1KiB, max_header_size: 8KiB, header_timeout: 500ms, body_timeout: 500ms}
   LEAVING
+  secure: SECURE
 admin: ADMIN
 access_log: {to: FILE}
 shutdown_timeout: 500ms
@@ -59,6 +60,7 @@ type causeWorld struct {
 	log     string // its access log
 	leaving string // the address of a listener that is taken away
 	without string // its configuration without that
+	secure  *secureListener
 	gates   map[string]*gate
 }
 
@@ -130,7 +132,8 @@ func newCauseWorld(t *testing.T) *causeWorld {
 	if err := os.WriteFile(empty, []byte("[]\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	pairs := []string{"EMPTY", strconv.Quote(empty),
+	w.secure = newSecureListener(t)
+	pairs := []string{"SECURE", w.secure.keys, "EMPTY", strconv.Quote(empty),
 		"DEAD", harness.FreeAddress(t), "DEAF", deaf(t), "FILE", strconv.Quote(w.log),
 		"CLOSES", says(t, ""), "RAVES", says(t, "nonsense\r\n\r\n"), "BREAKS", says(t, "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhell"),
 		"SWALLOWS", harness.Backend(t, func(c *harness.Conn) { _, _ = io.Copy(io.Discard, c.R) }),
@@ -261,6 +264,12 @@ func causeCases() []causeCase {
 				w.t.Errorf("the first of a minute got %q", m.First)
 			}
 			return w.ask("GET", "/rate_limited", "", "")
+		}},
+		{cause: "plain_http", status: 400, provoke: func(w *causeWorld) *harness.Message {
+			return harness.Dial(w.t, w.secure.address).Exchange(w.t, "GET / HTTP/1.1\r\nHost: a.test\r\n\r\n")
+		}},
+		{cause: "misdirected", status: 421, provoke: func(w *causeWorld) *harness.Message {
+			return w.secure.ask(w.t, "GET / HTTP/1.1\r\nHost: b.test\r\nAccept: application/json\r\n\r\n")
 		}},
 		{cause: "client_gone", line: 499, silent: true, provoke: func(w *causeWorld) *harness.Message {
 			w.hold("GONE", "GET", "/client_gone").Close()
