@@ -26,7 +26,7 @@ type load struct {
 	stop   atomic.Bool
 	during atomic.Bool
 	mu     sync.Mutex
-	calm   []time.Duration // before the reloads
+	calm   []time.Duration // between the reloads
 	rough  []time.Duration // while they go on
 	served atomic.Int64
 }
@@ -181,9 +181,12 @@ func TestTwoHundredReloadsUnderLoad(t *testing.T) {
 	l.mu.Lock()
 	l.calm = nil
 	l.mu.Unlock()
-	time.Sleep(3 * time.Second) // this is what is measured
-	l.during.Store(true)
 	for i := 1; i <= reloads && !t.Failed(); i++ {
+		if i%10 == 1 { // in turn, so that a machine busy with other things slows both
+			l.during.Store(false)
+			time.Sleep(250 * time.Millisecond)
+			l.during.Store(true)
+		}
 		g := s.Reload(t, file(i))
 		if !g.LastOK || g.Reloads != int64(i) {
 			t.Fatalf("reload %d: %+v", i, g)
@@ -200,9 +203,9 @@ func TestTwoHundredReloadsUnderLoad(t *testing.T) {
 		return
 	}
 	calm, rough := p99(l.calm), p99(l.rough)
-	t.Logf("%d requests, %d of them at listeners that come and go; p99 %v before, %v during the reloads", l.served.Load(), visited.Load(), calm, rough)
+	t.Logf("%d requests, %d of them at listeners that come and go; p99 %v between the reloads, %v during them", l.served.Load(), visited.Load(), calm, rough)
 	if rough > 2*calm && rough > calm+20*time.Millisecond {
-		t.Errorf("p99 %v during the reloads, %v before", rough, calm)
+		t.Errorf("p99 %v during the reloads, %v between them", rough, calm)
 	}
 	if n := late.Load(); visited.Load() == 0 || n > 0 {
 		t.Errorf("%d met the listeners that come and go, and %d came too late", visited.Load(), n)
