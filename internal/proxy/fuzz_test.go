@@ -32,7 +32,7 @@ func readMessages(r io.Reader, limit int, all bool, each func(message)) error {
 	defer rd.Release()
 	for {
 		rd.EndMessage()
-		head, err := rd.Head(limit)
+		head, err := rd.RequestHead(limit)
 		if err != nil {
 			return err
 		}

@@ -118,8 +118,7 @@ func (rd *Reader) Attempt(read func([]byte) (int, error)) error {
 var errBufferFull = errors.New("the read buffer is full")
 
 // Head reads the next head, through its empty line, and returns its bytes,
-// which stay valid until EndMessage. One empty line before a head is skipped
-// (RFC 9112, section 2.2). limit is the most bytes of a head.
+// which stay valid until EndMessage. limit is the most bytes of a head.
 //
 // At the end of the connection before the first byte the error is io.EOF,
 // inside a head io.ErrUnexpectedEOF. A line that does not end with CRLF is an
@@ -127,19 +126,20 @@ var errBufferFull = errors.New("the read buffer is full")
 // called again and goes on where it was.
 func (rd *Reader) Head(limit int) ([]byte, error) { return rd.readHead(limit, false) }
 
-// RequestHead is Head for requests: a request line that cannot be accepted is
-// an error as soon as it is there. Parse comes to the same error, so that it
+// RequestHead is Head for requests: one empty line before a head is skipped (RFC
+// 9112, section 2.2), and a request line that cannot be accepted is an error as
+// soon as it is there. Parse comes to the same error, so that it
 // makes no difference in how many parts a head comes.
 func (rd *Reader) RequestHead(limit int) ([]byte, error) { return rd.readHead(limit, true) }
 
 func (rd *Reader) readHead(limit int, request bool) ([]byte, error) {
-	scanned := 0 // the bytes before rd.r+scanned have been searched
-	skipped := false
+	scanned := 0                              // the bytes before rd.r+scanned have been searched
+	mayBeEmpty, unchecked := request, request // the first line
 	for {
 		b := rd.Bytes()
-		if !skipped && len(b) >= 2 && b[0] == '\r' && b[1] == '\n' {
+		if mayBeEmpty && len(b) >= 2 && b[0] == '\r' && b[1] == '\n' {
 			rd.r += 2
-			skipped, scanned = true, 0
+			mayBeEmpty, scanned = false, 0
 			continue
 		}
 		// What is behind the limit is not looked at: it may as well not be here yet.
@@ -149,12 +149,12 @@ func (rd *Reader) readHead(limit int, request bool) ([]byte, error) {
 			rd.keep = rd.r
 			return b[:end:end], nil
 		}
-		if request {
+		if unchecked {
 			valid, why := checkStart(b[:min(len(b), limit)])
 			if why != nil {
 				return nil, why
 			}
-			request = !valid
+			unchecked = !valid
 		}
 		if err == nil && len(b) >= limit {
 			err = ErrHeadTooLarge

@@ -18,7 +18,7 @@ func TestHeadSplit(t *testing.T) {
 	for i, src := range splits("\r\n" + twoHeads) {
 		rd := newReader(src)
 		for _, path := range []string{"/1", "/2"} {
-			head, err := patient(func() ([]byte, error) { return rd.Head(1 << 10) })
+			head, err := patient(func() ([]byte, error) { return rd.RequestHead(1 << 10) })
 			if err != nil {
 				t.Fatalf("split %d, %s: %v", i, path, err)
 			}
@@ -28,7 +28,7 @@ func TestHeadSplit(t *testing.T) {
 			}
 			rd.EndMessage()
 		}
-		if _, err := rd.Head(1 << 10); err != io.EOF {
+		if _, err := rd.RequestHead(1 << 10); err != io.EOF {
 			t.Fatalf("split %d: behind the last head comes %v", i, err)
 		}
 	}
@@ -53,7 +53,7 @@ func TestHeadEnds(t *testing.T) {
 	for _, c := range cases {
 		for i, src := range splits(c.input) {
 			rd := newReader(src)
-			_, err := patient(func() ([]byte, error) { return rd.Head(1 << 10) })
+			_, err := patient(func() ([]byte, error) { return rd.RequestHead(1 << 10) })
 			if c.want != nil && err != c.want || c.want == nil && statusOf(err) != 400 {
 				t.Errorf("%s, split %d: %v, want %v", c.name, i, err, c.want)
 			}
@@ -72,7 +72,7 @@ func TestBareLFAtOnce(t *testing.T) {
 // TestHeadSkipsOneEmptyLine: RFC 9112, section 2.2 asks for one, not for any
 // number.
 func TestHeadSkipsOneEmptyLine(t *testing.T) {
-	head, err := newReader(strings.NewReader("\r\n\r\n" + twoHeads)).Head(1 << 10)
+	head, err := newReader(strings.NewReader("\r\n\r\n" + twoHeads)).RequestHead(1 << 10)
 	if err != nil || string(head) != "\r\n" {
 		t.Errorf("got %q, %v; want the second empty line, which Parse refuses", head, err)
 	}
@@ -151,7 +151,7 @@ func TestHeadOutlivesBody(t *testing.T) {
 				t.Errorf("head of %d, grow %v: the head has changed", headSize, grow)
 			}
 			rd.EndMessage()
-			if next, err := rd.Head(1 << 10); err != nil || !bytes.HasPrefix(next, []byte("POST /1")) {
+			if next, err := rd.RequestHead(1 << 10); err != nil || !bytes.HasPrefix(next, []byte("POST /1")) {
 				t.Errorf("head of %d, grow %v: behind the body comes %q, %v", headSize, grow, next, err)
 			}
 			rd.Release()

@@ -302,7 +302,7 @@ func validAuthority(b []byte) bool {
 		if i := bytes.IndexByte(b, ':'); i >= 0 {
 			host, port = b[:i], b[i:]
 		}
-		if !all(host, classHost) {
+		if !all(host, classHost) || !validEscapes(host) {
 			return false
 		}
 	}
@@ -315,6 +315,20 @@ func validAuthority(b []byte) bool {
 		}
 	}
 	return true
+}
+
+// validEscapes reports whether two hexadecimal digits follow each % in b.
+func validEscapes(b []byte) bool {
+	for {
+		i := bytes.IndexByte(b, '%')
+		if i < 0 {
+			return true
+		}
+		if len(b) < i+3 || !isHex(b[i+1]) || !isHex(b[i+2]) {
+			return false
+		}
+		b = b[i+3:]
+	}
 }
 
 func isHex(c byte) bool {

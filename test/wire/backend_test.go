@@ -121,7 +121,7 @@ func backendCases() []backendCase {
 		"a tab before the status": "HTTP/1.1\t200 OK\r\nContent-Length: 0\r\n\r\n", "no status": "HTTP/1.1 OK\r\nContent-Length: 0\r\n\r\n", "a status of two digits": "HTTP/1.1 20 OK\r\nContent-Length: 0\r\n\r\n",
 		"a status of four digits": "HTTP/1.1 2000 OK\r\nContent-Length: 0\r\n\r\n", "a status of letters": "HTTP/1.1 2xx OK\r\nContent-Length: 0\r\n\r\n", "a status below 100": "HTTP/1.1 099 x\r\nContent-Length: 0\r\n\r\n",
 		"a status above 599": "HTTP/1.1 600 x\r\nContent-Length: 0\r\n\r\n", "a status with a sign": "HTTP/1.1 +20 x\r\nContent-Length: 0\r\n\r\n", "CR in the reason": "HTTP/1.1 200 O\rK\r\nContent-Length: 0\r\n\r\n",
-		"NUL in the reason": "HTTP/1.1 200 O\x00K\r\nContent-Length: 0\r\n\r\n", "LF behind the status line": "HTTP/1.1 200 OK\nContent-Length: 0\r\n\r\n", "two empty lines before": "\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
+		"NUL in the reason": "HTTP/1.1 200 O\x00K\r\nContent-Length: 0\r\n\r\n", "LF behind the status line": "HTTP/1.1 200 OK\nContent-Length: 0\r\n\r\n", "an empty line before": "\r\nHTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", "two empty lines before": "\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
 	} {
 		list = append(list, wrongHead(name, "9112 4", says))
 	}

@@ -131,6 +131,9 @@ func server(t *testing.T, command, config string, args ...string) string {
 	t.Helper()
 	path, err := exec.LookPath(command)
 	if err != nil {
+		path, err = exec.LookPath("/usr/sbin/" + command) // Not everybody's path leads there.
+	}
+	if err != nil {
 		t.Fatalf("%s is not installed; run: tools/need %s", command, command)
 	}
 	dir := t.TempDir()
