@@ -242,4 +242,4 @@ func faults(err error) []fault {
 	return []fault{{"", packagePrefix.ReplaceAllString(strings.ReplaceAll(err.Error(), "\n", "; "), "")}}
 }
 
-var packagePrefix = regexp.MustCompile(`^(balancer|browser|ratelimit|router|rewrite|sticky|transport): `)
+var packagePrefix = regexp.MustCompile(`^(auth|balancer|browser|ratelimit|router|rewrite|sticky|transport): `)

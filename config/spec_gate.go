@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"steelyard/balancer"
+	"steelyard/internal/auth"
 	"steelyard/internal/browser"
 	"steelyard/internal/ratelimit"
 	"steelyard/internal/rewrite"
@@ -33,6 +34,8 @@ func gateKeys() []field[routeDraft] {
 			"How many requests one client may make; others get 429. One limit for all hosts and paths of the route.").defaults("none"),
 		key("cors", optional(corsMapping().kind()), func(r *routeDraft) **browser.CORS { return &r.CORS },
 			"Which scripts of other origins may use it; preflights are answered here, and `Access-Control-*` of the backend is replaced.").defaults("none, left to the backend"),
+		key("basic_auth", optional(basicAuthMapping().kind()), func(r *routeDraft) **auth.Options { return &r.BasicAuth },
+			"Asks for a name and a password; without the right ones 401.").defaults("none"),
 		key("security_headers", orTrue(securityMapping()), func(r *routeDraft) **browser.Security { return &r.SecurityHeaders },
 			"Tells browsers to be careful, where the backend does not.").defaults("none"),
 	}

@@ -19,6 +19,7 @@ import (
 	"steelyard/discovery"
 	"steelyard/healthcheck"
 	"steelyard/internal/adaptive"
+	"steelyard/internal/auth"
 	"steelyard/internal/browser"
 	"steelyard/internal/certs"
 	"steelyard/internal/outlier"
@@ -145,6 +146,8 @@ type Route struct {
 	RateLimit *RateLimit
 	// CORS answers what browsers ask for scripts of other origins.
 	CORS *browser.CORS
+	// BasicAuth asks who the client is.
+	BasicAuth *auth.Options
 	// SecurityHeaders say what browsers are to be careful with.
 	SecurityHeaders *browser.Security
 	// Line is where the route stands in its file.

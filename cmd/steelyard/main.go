@@ -35,6 +35,7 @@ func commands() []command {
 		{"weight", "set the weight of a backend", weightHelp, weightCommand},
 		{"release", "carry out removals that the registry guard holds", releaseHelp, releaseCommand},
 		{"reload", "read the configuration file anew", reloadHelp, reloadCommand},
+		{"hash-password", "make a hash for basic_auth", hashHelp, hashCommand},
 		{"version", "print the version", versionHelp, versionCommand},
 	}
 }

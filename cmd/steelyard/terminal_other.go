@@ -14,4 +14,8 @@ func eachKey(*os.File) (restore func(), err error) {
 	return nil, errors.New("no terminal is known on this system")
 }
 
+func unseen(*os.File) (restore func(), err error) {
+	return nil, errors.New("no terminal is known on this system")
+}
+
 func terminalSize(*os.File) (columns, rows int) { return 80, 24 }

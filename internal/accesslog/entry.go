@@ -11,6 +11,7 @@ type Entry struct {
 	Time      time.Time // when the request's first byte was there
 	RequestID []byte
 	Client    []byte
+	User      string // who the client has shown to be
 	Listener  string
 	Method    []byte // empty when there was no valid head
 	Host      []byte
@@ -52,6 +53,7 @@ const (
 	FieldTime Field = iota
 	FieldRequestID
 	FieldClient
+	FieldUser
 	FieldListener
 	FieldMethod
 	FieldHost
@@ -81,7 +83,7 @@ const (
 )
 
 var fieldNames = [fieldCount]string{
-	"time", "request_id", "client", "listener", "method", "host", "path", "query", "protocol", "status", "route", "pool", "backend",
+	"time", "request_id", "client", "user", "listener", "method", "host", "path", "query", "protocol", "status", "route", "pool", "backend",
 	"attempts", "retries", "cause", "affinity", "bytes_in", "bytes_out", "queue_ms", "connect_ms", "first_byte_ms", "total_ms", "user_agent", "referer",
 	"tls_version", "tls_sni", "tls_client_subject",
 }
@@ -123,6 +125,8 @@ func (e *Entry) text(f Field) (b []byte, s string, ok bool) {
 		b = e.RequestID
 	case FieldClient:
 		b = e.Client
+	case FieldUser:
+		s = e.User
 	case FieldListener:
 		s = e.Listener
 	case FieldMethod:

@@ -98,18 +98,28 @@ func decodeRune[T string | []byte](s T) (rune, int) {
 	return utf8.DecodeRune(b[:copy(b[:], s)])
 }
 
-// AppendCombined appends a line of the combined format of NCSA and Apache:
-// client, user (unknown here), time, request line, status, bytes, referer, user
-// agent.
-func (e *Entry) AppendCombined(dst []byte) []byte {
-	from := len(dst)
-	dst = appendOrDash(dst, e.Client)
+// oneWord replaces spaces in what was appended from some place on.
+func oneWord(dst []byte, from int) []byte {
 	for i := from; i < len(dst); i++ {
-		if dst[i] == ' ' { // the zone of an address, which a proxy has believed, may have any
+		if dst[i] == ' ' {
 			dst[i] = '_'
 		}
 	}
-	dst = append(dst, " - - ["...)
+	return dst
+}
+
+// AppendCombined appends a line of the combined format of NCSA and Apache:
+// client, user, time, request line, status, bytes, referer, user
+// agent.
+func (e *Entry) AppendCombined(dst []byte) []byte {
+	dst = oneWord(appendOrDash(dst, e.Client), len(dst)) // the zone of an address, which a proxy has believed, may have spaces
+	dst = append(dst, " - "...)
+	if from := len(dst); e.User != "" {
+		dst = oneWord(Escape(append(dst, e.User...), from), from)
+	} else {
+		dst = append(dst, '-')
+	}
+	dst = append(dst, " ["...)
 	dst = e.Time.AppendFormat(dst, "02/Jan/2006:15:04:05 -0700")
 	dst = append(dst, `] "`...)
 	if len(e.Method) == 0 {

@@ -18,6 +18,7 @@ import (
 	"steelyard/healthcheck"
 	"steelyard/internal/accesslog"
 	"steelyard/internal/admin"
+	"steelyard/internal/auth"
 	"steelyard/internal/certs"
 	"steelyard/internal/pool"
 	"steelyard/internal/proxy"
@@ -32,6 +33,7 @@ type App struct {
 	access  *accesslog.Log
 	rates   *ratelimit.Store
 	tickets *certs.Tickets // for sessions that outlive a configuration
+	guard   *auth.Guard
 	checks  *healthcheck.Scheduler
 	current atomic.Pointer[inForce]
 	failed  chan error
@@ -92,7 +94,7 @@ func StartFile(cfg *config.Config, file string) (*App, error) { return StartOn(n
 // none. The admin API takes the place of that of a process before only when all
 // is ready.
 func StartOn(sockets Sockets, cfg *config.Config, file string) (*App, error) {
-	a := &App{file: file, sockets: sockets, read: look(file), checks: healthcheck.NewScheduler(), access: accesslog.New(slog.Default()), tickets: certs.NewTickets(time.Now()), rates: ratelimit.NewStore(), failed: make(chan error, 1)}
+	a := &App{file: file, sockets: sockets, read: look(file), checks: healthcheck.NewScheduler(), access: accesslog.New(slog.Default()), tickets: certs.NewTickets(time.Now()), rates: ratelimit.NewStore(), guard: auth.NewGuard(), failed: make(chan error, 1)}
 	a.life, a.die = context.WithCancel(context.Background())
 	a.last, a.finish = context.WithCancel(context.Background())
 	a.account.ok = true

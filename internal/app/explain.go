@@ -8,6 +8,7 @@ import (
 
 	"steelyard/config"
 	"steelyard/internal/admin"
+	"steelyard/internal/auth"
 	"steelyard/internal/explain"
 	"steelyard/internal/pool"
 	"steelyard/internal/proxy"
@@ -131,7 +132,7 @@ func matchView(m *router.Match) map[string]any {
 // it cannot know.
 func ExplainFile(cfg *config.Config, q explain.Question) (answer explain.Answer, err error) {
 	b := &builder{cfg: cfg, targets: map[string]*proxy.Target{}, stats: func(string) *proxy.RouteStats { return nil },
-		gates: newGateBuilder(ratelimit.NewStore(), &kept{})}
+		gates: newGateBuilder(ratelimit.NewStore(), auth.NewGuard(), &kept{})}
 	for i := range cfg.Pools {
 		c := &cfg.Pools[i]
 		o := b.poolOptions(c)

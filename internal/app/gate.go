@@ -5,6 +5,7 @@ import (
 
 	"steelyard/config"
 	"steelyard/internal/access"
+	"steelyard/internal/auth"
 	"steelyard/internal/browser"
 	"steelyard/internal/proxy"
 	"steelyard/internal/ratelimit"
@@ -13,7 +14,8 @@ import (
 // kept is what gates have that outlives a reload which leaves it alone, by the
 // name of the item of routes that it belongs to.
 type kept struct {
-	rates map[string]*proxy.RateLimit
+	rates  map[string]*proxy.RateLimit
+	basics map[string]*auth.Basic
 }
 
 // closeBut ends what k has and other does not have.
@@ -28,14 +30,19 @@ func (k *kept) closeBut(other *kept) {
 // gateBuilder makes the gates of a generation.
 type gateBuilder struct {
 	store  *ratelimit.Store
+	guard  *auth.Guard
 	before *kept
 	next   kept
-	// Routes that one item of the file makes share what is counted.
-	rates map[*config.RateLimit]*proxy.RateLimit
+	// Routes that one item of the file makes share what is counted and known.
+	rates  map[*config.RateLimit]*proxy.RateLimit
+	basics map[*auth.Options]*auth.Basic
 }
 
-func newGateBuilder(s *ratelimit.Store, before *kept) *gateBuilder {
-	return &gateBuilder{store: s, before: before, next: kept{rates: map[string]*proxy.RateLimit{}}, rates: map[*config.RateLimit]*proxy.RateLimit{}}
+func newGateBuilder(s *ratelimit.Store, g *auth.Guard, before *kept) *gateBuilder {
+	return &gateBuilder{
+		store: s, guard: g, before: before, next: kept{rates: map[string]*proxy.RateLimit{}, basics: map[string]*auth.Basic{}},
+		rates: map[*config.RateLimit]*proxy.RateLimit{}, basics: map[*auth.Options]*auth.Basic{},
+	}
 }
 
 // gate is what requests have to pass on a route, nil if there is nothing.
@@ -47,10 +54,33 @@ func (b *gateBuilder) gate(c *config.Route) (*proxy.Gate, error) {
 	if c.SecurityHeaders != nil {
 		g.Security = browser.CompileSecurity(*c.SecurityHeaders)
 	}
+	var err error
+	if g.Basic, err = b.basic(c); err != nil {
+		return nil, fmt.Errorf("basic_auth: %w", err)
+	}
 	if g == (proxy.Gate{}) {
 		return nil, nil
 	}
 	return &g, nil
+}
+
+// basic is who may come in on a route, with those who are known already if
+// nothing has changed.
+func (b *gateBuilder) basic(c *config.Route) (*auth.Basic, error) {
+	o := c.BasicAuth
+	if o == nil || b.basics[o] != nil {
+		return b.basics[o], nil
+	}
+	name := firstFree(b.next.basics, c.Name)
+	a, err := auth.NewBasic(*o, b.guard) // which reads the file, and says if it is wrong
+	if err != nil {
+		return nil, err
+	}
+	if known := b.before.basics[name]; known != nil && known.Options().Equal(*o) {
+		a = known
+	}
+	b.next.basics[name], b.basics[o] = a, a
+	return a, nil
 }
 
 // rate is the rate limit of a route, with what the one before has counted if it

@@ -31,7 +31,7 @@ type builder struct {
 // force stay, to be changed when nothing can fail any more.
 func (a *App) build(t *takeover) error {
 	b := &builder{cfg: t.cfg, checks: a.checks, consul: t.next.consul, consulID: t.next.consulID,
-		targets: map[string]*proxy.Target{}, stats: a.tally.stats(), gates: newGateBuilder(a.rates, &t.before.gates)}
+		targets: map[string]*proxy.Target{}, stats: a.tally.stats(), gates: newGateBuilder(a.rates, a.guard, &t.before.gates)}
 	t.next.gates = b.gates.next
 	was := &builder{cfg: t.before.cfg, checks: a.checks, consul: t.before.consul, consulID: t.before.consulID}
 	kept := map[string]int{}

@@ -106,6 +106,7 @@ var shownElsewhere = []struct {
 	{"TestCORS", scenario("gate/browser_test.go"), prefixed("routes[].cors", []string{"", ".origins", ".methods", ".headers", ".expose", ".credentials", ".max_age"})},
 	{"TestSecurityHeaders", scenario("gate/browser_test.go"),
 		prefixed("routes[].security_headers", []string{"", ".no_sniff", ".frames", ".referrer", ".policy", ".override", ".hide_server"})},
+	{"TestBasicAuth", scenario("gate/auth_test.go"), prefixed("routes[].basic_auth", []string{"", ".realm", ".users", ".file", ".forward"})},
 	{"TestATokenIsNeeded", scenario("admin/access_test.go"), []string{"admin.token"}},
 	{"TestATokenIsExchanged", scenario("admin/access_test.go"), []string{"admin.token_file"}},
 	{"TestClientCertificates", scenario("admin/access_test.go"), prefixed("admin.tls", []string{"", ".cert", ".key", ".client_ca"})},

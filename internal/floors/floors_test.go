@@ -27,6 +27,7 @@ var floors = [][]string{
 		"internal/access",
 		"internal/accesslog",
 		"internal/adaptive",
+		"internal/auth",
 		"internal/browser",
 		"internal/certs",
 		"internal/demo",

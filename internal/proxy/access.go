@@ -61,6 +61,7 @@ func (x *exchange) fillEntry(e *accesslog.Entry) {
 	e.Total = now.Sub(transport.Deadline(x.c.started))
 	e.Time = now.Add(-e.Total)
 	e.RequestID, e.Client, e.Listener = x.requestID(), x.c.peerText, x.c.listener.Name()
+	e.User = x.gate.user
 	e.Status, e.Affinity = x.status, x.affinityWord()
 	if x.cause != CauseNone {
 		e.Cause = x.cause.String()

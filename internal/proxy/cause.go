@@ -34,6 +34,8 @@ const (
 	CauseCORS
 	CausePlainHTTP
 	CauseMisdirected
+	CauseUnauthorized
+	CauseAuthUnavailable
 	CauseClientGone
 	CauseShutdown
 	CauseInternal
@@ -73,6 +75,8 @@ var causes = [causeCount]causeInfo{
 	CauseCORS:            {"cors_refused", 403, "scripts of this origin may not do this here"},
 	CausePlainHTTP:       {"plain_http", 400, "this port speaks TLS, and the request came without; ask for https:// in place of http://"},
 	CauseMisdirected:     {"misdirected", 421, "the request is for another host than the connection was made for; connect again, for that host"},
+	CauseUnauthorized:    {"unauthorized", 401, "a name and a password are needed here"},
+	CauseAuthUnavailable: {"auth_unavailable", 503, "who you are cannot be found out at the moment"},
 	CauseClientGone:      {"client_gone", 499, "the client left before it was answered"},
 	CauseShutdown:        {"shutdown", 503, "the balancer stopped before the request was finished"},
 	CauseInternal:        {"internal", 500, "something went wrong in the balancer itself; its log says more"},

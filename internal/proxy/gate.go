@@ -9,6 +9,7 @@ import (
 
 	"steelyard/balancer"
 	"steelyard/internal/access"
+	"steelyard/internal/auth"
 	"steelyard/internal/browser"
 	"steelyard/internal/metrics"
 	"steelyard/internal/ratelimit"
@@ -21,6 +22,7 @@ type Gate struct {
 	Access *access.List
 	Rate   *RateLimit
 	CORS   *browser.CORSPolicy
+	Basic  *auth.Basic
 
 	// Security says what browsers are to be careful with; it refuses nobody.
 	Security *browser.SecurityPolicy
@@ -54,38 +56,37 @@ type gated struct {
 	rate    ratelimit.Decision
 	limited bool // rate is there
 	own     bool // the response is Steelyard's
+	user    string
 }
 
 // pass reports whether the request may go on. If not, it has been answered.
 func (x *exchange) pass(g *Gate) bool {
-	cause, detail := x.refusal(g, (*ratelimit.Limiter).Take)
-	if cause == CauseNone {
-		if g.CORS != nil && x.isPreflight() {
-			x.answerPreflight(g.CORS)
-			return false
+	cause, detail := x.refusal(g, false)
+	switch {
+	case cause == CauseClientGone:
+		x.giveUp(&failure{cause: cause})
+		return false
+	case cause != CauseNone:
+		if s := x.route.Stats; s != nil {
+			s.refused[cause].Add(1)
 		}
-		return true
+		x.answerCause(cause, 0, detail)
+		return false
+	case g.CORS != nil && x.isPreflight():
+		x.answerPreflight(g.CORS)
+		return false
 	}
-	if s := x.route.Stats; s != nil {
-		s.refused[cause].Add(1)
-	}
-	x.answerCause(cause, 0, detail)
-	return false
+	return true
 }
 
-// refusal is why the gate does not let the request in, CauseNone if it does.
-// take counts the request, or only looks.
-func (x *exchange) refusal(g *Gate, take func(*ratelimit.Limiter, uint64, time.Duration) ratelimit.Decision) (Cause, string) {
+// refusal is why the gate does not let the request in, CauseNone if it does. To
+// peek is to count nothing and to verify nobody.
+func (x *exchange) refusal(g *Gate, peek bool) (Cause, string) {
 	if g.Access != nil && !g.Access.Allows(x.clientAddr()) {
 		return CauseDenied, ""
 	}
-	if r := g.Rate; r != nil {
-		if key, ok := x.rateKey(r); ok {
-			x.gate.rate, x.gate.limited = take(r.Limiter, key, x.c.at), true
-			if !x.gate.rate.OK {
-				return CauseRateLimited, ""
-			}
-		}
+	if g.Rate != nil && !x.withinRate(g.Rate, peek) {
+		return CauseRateLimited, ""
 	}
 	if g.CORS != nil && x.isPreflight() {
 		if why := g.CORS.Preflight(x.preflight()); why != "" {
@@ -93,7 +94,25 @@ func (x *exchange) refusal(g *Gate, take func(*ratelimit.Limiter, uint64, time.D
 		}
 		return CauseNone, "" // the request that follows is asked the rest
 	}
+	if g.Basic != nil {
+		return x.authenticate(g.Basic, peek)
+	}
 	return CauseNone, ""
+}
+
+// withinRate reports whether the request is within the limit, and counts it.
+func (x *exchange) withinRate(r *RateLimit, peek bool) bool {
+	key, ok := x.rateKey(r)
+	if !ok {
+		return true
+	}
+	x.gate.limited = true
+	if peek {
+		x.gate.rate = r.Limiter.Peek(key, x.c.at)
+	} else {
+		x.gate.rate = r.Limiter.Take(key, x.c.at)
+	}
+	return x.gate.rate.OK
 }
 
 // clientAddr is the address of the client as clientIP finds it; the zero one for
@@ -155,6 +174,11 @@ func (x *exchange) appendGateFields(dst []byte) []byte {
 	g := x.route.Gate
 	if x.gate.limited && !x.sets("ratelimit") {
 		dst = x.appendRateLimit(dst)
+	}
+	if x.cause == CauseUnauthorized {
+		dst = append(dst, "WWW-Authenticate: "...)
+		dst = append(dst, g.Basic.Challenge()...)
+		dst = append(dst, '\r', '\n')
 	}
 	if g.CORS != nil {
 		dst = g.CORS.AppendResponse(dst, x.req.Peek("origin"))
@@ -255,7 +279,7 @@ func (s *RouteStats) Refused() []metrics.CauseCount {
 // nothing has failed.
 func (c Cause) refusal() bool {
 	switch c {
-	case CauseDenied, CauseRateLimited, CauseCORS:
+	case CauseDenied, CauseRateLimited, CauseCORS, CauseUnauthorized:
 		return true
 	}
 	return false

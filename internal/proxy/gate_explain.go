@@ -5,7 +5,6 @@ import (
 	"strings"
 
 	"steelyard/internal/browser"
-	"steelyard/internal/ratelimit"
 	"steelyard/internal/transport"
 )
 
@@ -14,7 +13,7 @@ import (
 func (e *explanation) passes(g *Gate) bool {
 	x := &e.exchange
 	x.c.at = transport.Now()
-	cause, detail := x.refusal(g, (*ratelimit.Limiter).Peek)
+	cause, detail := x.refusal(g, true)
 	e.gates(g, cause)
 	if cause == CauseNone {
 		if g.CORS != nil && x.isPreflight() {
@@ -50,6 +49,19 @@ func (e *explanation) gates(g *Gate, refused Cause) {
 	}
 	if g.CORS != nil {
 		say("cors: %s", x.corsWords(g.CORS))
+		if x.isPreflight() {
+			return
+		}
+	}
+	if g.Basic != nil {
+		realm := g.Basic.Options().Realm
+		if shown, _ := x.authorization(); refused == CauseUnauthorized && len(shown) == 0 {
+			say("basic_auth: a name and a password are asked for (%s), and the request has no Authorization", realm)
+		} else if refused == CauseUnauthorized {
+			say("basic_auth: there is more than one Authorization")
+		} else {
+			say("basic_auth: the Authorization would be verified; asking does not (%s)", realm)
+		}
 	}
 }
 

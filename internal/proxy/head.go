@@ -58,6 +58,8 @@ func (x *exchange) appendRequestFields(dst []byte, ep *pool.Endpoint) []byte {
 				from = i + 1
 			}
 			continue
+		case wire.KindAuthorization:
+			drop = drop || x.route.Gate.keepsAuthorization()
 		case wire.KindXForwardedFor, wire.KindXForwardedProto, wire.KindXForwardedHost:
 			drop = x.gen.Forward.XForwarded || !x.trusted()
 		case wire.KindForwarded:

@@ -54,6 +54,8 @@ func (x *exchange) AppendVar(dst []byte, v rewrite.Var, name string) []byte {
 		return append(dst, x.c.tlsClient().SAN...)
 	case rewrite.VarTLSClientFingerprint:
 		return append(dst, x.c.tlsClient().Fingerprint...)
+	case rewrite.VarAuthUser:
+		return append(dst, x.gate.user...)
 	case rewrite.VarHeader:
 		return append(dst, x.req.Peek(name)...)
 	case rewrite.VarQueryParam:

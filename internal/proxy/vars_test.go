@@ -27,7 +27,7 @@ func TestVariables(t *testing.T) {
 		return regexp.MustCompile(`request_id=[0-9a-f]{32}`).ReplaceAllString(s, "request_id=ID")
 	}
 	const want = "client_ip=127.0.0.1 client_port=PORT host=a.example.com:81 method=GET path=/p/q query=a=1&X-Name=q%20v " +
-		"uri=/p/q?a=1&X-Name=q%20v scheme=http request_id=ID route=all POOL BACKEND listener=test tls_version= tls_sni= tls_client_verified=false tls_client_subject= tls_client_cn= tls_client_san= tls_client_fingerprint= " +
+		"uri=/p/q?a=1&X-Name=q%20v scheme=http request_id=ID route=all POOL BACKEND listener=test tls_version= tls_sni= tls_client_verified=false tls_client_subject= tls_client_cn= tls_client_san= tls_client_fingerprint= auth_user= " +
 		"header.X-Name=hv query.X-Name=q v cookie.X-Name=cv"
 	value := strings.Join(template, " ")
 

@@ -20,6 +20,7 @@
 //	tls_client_cn              common name,
 //	tls_client_san             alternative names (dns:a,email:b,uri:c),
 //	tls_client_fingerprint     SHA-256 in hexadecimal
+//	auth_user                  who the client has shown to be
 //	{header.NAME}              a request header, the first of that name
 //	{query.NAME}               a query parameter
 //	{cookie.NAME}              a cookie of the request

@@ -33,6 +33,7 @@ const (
 	VarTLSClientCN
 	VarTLSClientSAN
 	VarTLSClientFingerprint
+	VarAuthUser
 	VarHeader
 	VarQueryParam
 	VarCookie
@@ -54,6 +55,7 @@ func Variables() []string {
 		"client_ip", "client_port", "host", "method", "path", "query", "uri", "scheme",
 		"request_id", "route", "pool", "backend", "listener",
 		"tls_version", "tls_sni", "tls_client_verified", "tls_client_subject", "tls_client_cn", "tls_client_san", "tls_client_fingerprint",
+		"auth_user",
 		"header.NAME", "query.NAME", "cookie.NAME",
 	}
 }

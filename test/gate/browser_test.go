@@ -151,7 +151,7 @@ func open(t *testing.T, url string) func(script string) string {
 	)
 	t.Cleanup(cancel)
 	ctx, cancel = chromedp.NewContext(ctx)
-	t.Cleanup(cancel) // ends this chromium and waits for it
+	t.Cleanup(cancel)                        // ends this chromium and waits for it
 	if err := chromedp.Do(ctx); err != nil { // it lives as long as the context it was started with
 		t.Fatal(err)
 	}
