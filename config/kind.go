@@ -9,6 +9,7 @@ import (
 	"steelyard/discovery"
 	"steelyard/healthcheck"
 	"steelyard/internal/outlier"
+	"steelyard/internal/transport"
 )
 
 // kind reads values of one type: it knows what to call the type, what is
@@ -237,6 +238,8 @@ func faults(err error) []fault {
 	case *outlier.OptionError:
 		return []fault{{e.Option, e.Problem}}
 	case *discovery.OptionError:
+		return []fault{{e.Option, e.Problem}}
+	case *transport.OptionError:
 		return []fault{{e.Option, e.Problem}}
 	}
 	return []fault{{"", packagePrefix.ReplaceAllString(strings.ReplaceAll(err.Error(), "\n", "; "), "")}}

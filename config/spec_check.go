@@ -44,7 +44,7 @@ func checkMapping() mapping[healthcheck.Options] {
 			key("port", orNone(integer(0, 65535), "the backend's own"), func(o *healthcheck.Options) *int { return &o.Port },
 				"Checks this port of the backend's host."),
 			key("tls", orTrue(checkTLSMapping()), func(o *healthcheck.Options) **healthcheck.TLS { return &o.TLS },
-				"Checks over TLS; `true` is TLS with defaults.").defaults("none"),
+				"Checks over TLS; `true` is TLS with defaults, `false` is none although the pool has `tls`.").defaults("that of the pool"),
 		}),
 		check:    checkCheck,
 		validate: func(o *healthcheck.Options) error { return o.Validate() },
@@ -138,6 +138,7 @@ func checkCheck(w *walker, s section, o *healthcheck.Options) {
 			w.failf(s.at["tls"], "contradicts exec, which makes no connection; leave one of them out")
 		}
 	}
+	o.Plain = s.has("tls") && s.good("tls") && o.TLS == nil
 	switch {
 	case !s.good("interval", "timeout"):
 	case !s.has("timeout"):

@@ -88,6 +88,8 @@ func poolMapping() mapping[poolDraft] {
 				"How long to wait for a backend."),
 			key("keepalive", keepaliveMapping().kind(), func(p *poolDraft) *transport.Options { return &p.Transport },
 				"Idle connections to backends that are kept for the next request."),
+			key("tls", orTrue(poolTLSMapping()), func(p *poolDraft) **transport.TLSOptions { return &p.TLS },
+				"Speaks TLS to the backends, and in checks that have no `tls` of their own; `true` is TLS with defaults.").defaults("none"),
 		},
 		check: func(w *walker, s section, p *poolDraft) {
 			p.maxAt, p.queueAt, p.policyAt, p.stickyAt = s.where("max_connections"), s.where("queue"), s.where("policy"), s.where("sticky")
@@ -336,6 +338,7 @@ func checkPool(w *walker, s section, p *poolDraft) {
 	}
 	checkSources(w, p)
 	checkPort(w, s, p)
+	checkNames(w, s, p)
 	checkQueue(w, s, p)
 	checkHealth(w, s, p)
 }

@@ -211,7 +211,10 @@ type Pool struct {
 	// Queue holds requests while every backend is at its MaxConnections.
 	Queue     Queue
 	Transport transport.Options
-	Line      int
+	// TLS secures the connections to the backends, and the checks that say
+	// nothing else; nil: they are plain.
+	TLS  *transport.TLSOptions
+	Line int
 }
 
 // Backend is one app server address in a pool.

@@ -1,6 +1,9 @@
 package healthcheck
 
-import "time"
+import (
+	"crypto/tls"
+	"time"
+)
 
 // Options says how the backends of one pool are checked. Start from
 // DefaultOptions. Exactly one probe is used: the one that Type names; the
@@ -33,6 +36,9 @@ type Options struct {
 	Port int
 	// TLS, when set, wraps http, tcp and grpc probes.
 	TLS *TLS
+	// Plain says that the probe is without TLS, whatever else speaks to the
+	// backends; it goes before what a caller would put into TLS by default.
+	Plain bool
 
 	HTTP HTTP
 	TCP  TCP
@@ -49,6 +55,16 @@ type TLS struct {
 	Insecure bool
 	// CAFile has the PEM certificates to trust; "" is the system's.
 	CAFile string
+	// From, when set, takes the place of all of the above: checks speak TLS as
+	// what it belongs to does.
+	From TLSSource
+}
+
+// TLSSource has the TLS configuration of others, in the state of the moment.
+type TLSSource interface {
+	// ForHost is the configuration for a backend whose address has that host; ""
+	// is one without, on a unix socket. The caller may change it.
+	ForHost(host string) (*tls.Config, error)
 }
 
 // HTTP is a request and what is expected of its response.

@@ -128,8 +128,11 @@ type connector struct {
 	dialer  net.Dialer
 	port    int
 	timeout time.Duration // for texts; contexts do the work
-	tls     *tls.Config   // nil: without TLS
+	tls     *tls.Config   // nil: without TLS of its own
 	named   bool          // tls has the name to expect
+
+	from      TLSSource // of TLS that is not its own; nil: there is none
+	protocols []string
 }
 
 // newConnector makes a connector. Its TLS expects the name of the options, else
@@ -142,6 +145,10 @@ func newConnector(o *Options, host string, protocols ...string) (*connector, err
 		dialer: net.Dialer{KeepAlive: -1},
 	}
 	if o.TLS == nil {
+		return c, nil
+	}
+	if o.TLS.From != nil {
+		c.from, c.protocols = o.TLS.From, protocols
 		return c, nil
 	}
 	c.tls = &tls.Config{InsecureSkipVerify: o.TLS.Insecure, NextProtos: protocols}
@@ -181,7 +188,7 @@ func (c *connector) connect(ctx context.Context, at place) (conn net.Conn, relea
 		return nil, nil, err
 	}
 	release = context.AfterFunc(ctx, func() { raw.SetDeadline(time.Unix(1, 0)) })
-	if c.tls == nil {
+	if c.tls == nil && c.from == nil {
 		return raw, release, nil
 	}
 	conf, err := c.config(at)
@@ -207,6 +214,13 @@ func (c *connector) dial(ctx context.Context, at place) (net.Conn, error) {
 
 // config is the TLS configuration for one backend.
 func (c *connector) config(at place) (*tls.Config, error) {
+	if c.from != nil {
+		conf, err := c.from.ForHost(at.host)
+		if err == nil {
+			conf.NextProtos = c.protocols
+		}
+		return conf, err
+	}
 	if c.tls.ServerName != "" {
 		return c.tls, nil
 	}

@@ -135,6 +135,9 @@ func (o *Options) validateProbe(p *problems) {
 	if o.TLS != nil && o.probeType() != "exec" {
 		o.TLS.validate(p)
 	}
+	if o.TLS != nil && o.Plain {
+		p.add("tls", "contradicts plain; leave one of them out")
+	}
 }
 
 // validateUnused reports what belongs to a probe that is not chosen: it would
@@ -274,6 +277,12 @@ func (e *Exec) validate(p *problems) {
 }
 
 func (t *TLS) validate(p *problems) {
+	if t.From != nil {
+		if t.ServerName != "" || t.Insecure || t.CAFile != "" {
+			p.add("tls", "is that of others, which other settings would contradict; leave one of them out")
+		}
+		return
+	}
 	if t.ServerName != "" && (strings.ContainsFunc(t.ServerName, func(r rune) bool { return notHost(r) || r == '[' || r == ']' }) || len(t.ServerName) > 253) {
 		p.add("tls.server_name", "%s is not a host name; such as example.com", quote(t.ServerName))
 	}

@@ -23,6 +23,7 @@ import (
 	"steelyard/internal/pool"
 	"steelyard/internal/proxy"
 	"steelyard/internal/ratelimit"
+	"steelyard/internal/transport"
 	"steelyard/internal/upgrade"
 )
 
@@ -79,6 +80,8 @@ type inForce struct {
 	consul     *discovery.Consul // nil when nothing asks for it
 	consulID   int               // tells the connections to Consul apart
 	gates      kept
+
+	secured map[string]*transport.ClientTLS // TLS to backends, by pool
 }
 
 // Start builds everything, then opens all listeners, waits for the pools to be
@@ -119,6 +122,7 @@ func StartOn(sockets Sockets, cfg *config.Config, file string) (*App, error) {
 		a.swapAdmin(t)
 	}
 	a.tend(cfg)
+	a.tasks.Go(func() { a.watchBackendTLS(a.life) })
 	return a, nil
 }
 

@@ -19,6 +19,7 @@ var keyNames = map[string]string{
 	"consul.addresses": "consul.address", "consul.tls.ca_file": "consul.tls.ca", "consul.tls.cert_file": "consul.tls.cert", "consul.tls.key_file": "consul.tls.key",
 	"admin.tls.cert_file": "admin.tls.cert", "admin.tls.key_file": "admin.tls.key", "admin.tls.client_ca_file": "admin.tls.client_ca",
 	"tls.ocsp": "tls.ocsp_stapling", "tls.client_auth.ca_file": "tls.client_auth.ca", "https_port": "redirect_to_https",
+	"tls.ca_file": "tls.ca", "tls.cert_file": "tls.cert", "tls.key_file": "tls.key",
 }
 
 // fields says which fields of two structs of one type differ: "name old -> new"

@@ -14,6 +14,7 @@ import (
 	"steelyard/internal/rewrite"
 	"steelyard/internal/router"
 	"steelyard/internal/sticky"
+	"steelyard/internal/transport"
 )
 
 // builder turns a configuration into a generation and the pools it needs.
@@ -25,6 +26,9 @@ type builder struct {
 	targets  map[string]*proxy.Target
 	stats    func(route string) *proxy.RouteStats
 	gates    *gateBuilder
+
+	secured  map[string]*transport.ClientTLS // by pool, in force
+	securing map[string]*transport.ClientTLS // by pool, what is made; nil: that is not asked
 }
 
 // build makes the pools and the generation of a takeover. Pools whose name is in
@@ -32,8 +36,9 @@ type builder struct {
 func (a *App) build(t *takeover) error {
 	b := &builder{cfg: t.cfg, checks: a.checks, consul: t.next.consul, consulID: t.next.consulID,
 		targets: map[string]*proxy.Target{}, stats: a.tally.stats(), gates: newGateBuilder(a.rates, a.guard, &t.before.gates)}
+	b.secured, b.securing = t.before.secured, t.next.secured
 	t.next.gates = b.gates.next
-	was := &builder{cfg: t.before.cfg, checks: a.checks, consul: t.before.consul, consulID: t.before.consulID}
+	was := &builder{cfg: t.before.cfg, checks: a.checks, consul: t.before.consul, consulID: t.before.consulID, secured: t.before.secured}
 	kept := map[string]int{}
 	for i, p := range t.before.pools {
 		kept[p.Name()] = i
@@ -106,7 +111,7 @@ func (b *builder) options(c *config.Pool) (pool.Options, error) {
 	if o.Sources, err = b.sources(c); err != nil {
 		return o, fmt.Errorf("pool %s: %w", c.Name, err)
 	}
-	return o, nil
+	return o, b.secure(c, &o)
 }
 
 // poolOptions is what the pool has to know of its configuration.

@@ -109,6 +109,7 @@ var shownElsewhere = []struct {
 	{"TestBasicAuth", scenario("gate/auth_test.go"), prefixed("routes[].basic_auth", []string{"", ".realm", ".users", ".file", ".forward"})},
 	{"TestATokenIsNeeded", scenario("admin/access_test.go"), []string{"admin.token"}},
 	{"TestATokenIsExchanged", scenario("admin/access_test.go"), []string{"admin.token_file"}},
+	{"TestWhoIsTrusted", scenario("backendtls/trust_test.go"), ofPool("tls", "tls.ca", "tls.server_name", "tls.cert", "tls.key", "tls.min_version", "tls.verify")},
 	{"TestClientCertificates", scenario("admin/access_test.go"), prefixed("admin.tls", []string{"", ".cert", ".key", ".client_ca"})},
 	{"TestReadOnly", scenario("admin/access_test.go"), []string{"admin.read_only"}},
 	{"TestTheCertificateIsChosenByHost", scenario("tls/serve_test.go"),

@@ -16,6 +16,7 @@ import (
 	"steelyard/internal/certs"
 	"steelyard/internal/pool"
 	"steelyard/internal/proxy"
+	"steelyard/internal/transport"
 )
 
 // takeover is one configuration on its way into force in the place of another.
@@ -56,7 +57,8 @@ func (a *App) prepare(before *inForce, cfg *config.Config) (_ *takeover, err err
 			t.discard()
 		}
 	}()
-	t.next = &inForce{id: before.id + 1, since: time.Now(), cfg: cfg, consul: before.consul, consulID: before.consulID}
+	t.next = &inForce{id: before.id + 1, since: time.Now(), cfg: cfg, consul: before.consul, consulID: before.consulID,
+		secured: map[string]*transport.ClientTLS{}}
 	if !reflect.DeepEqual(before.cfg.Consul, cfg.Consul) {
 		t.next.consul = nil
 		t.next.consulID++

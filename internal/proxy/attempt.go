@@ -138,9 +138,12 @@ func (x *exchange) outlivesStale() bool {
 
 func dialCause(err error) Cause {
 	var ne net.Error
+	var te *transport.TLSError
 	switch {
 	case errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE):
 		return CauseNoFiles
+	case errors.As(err, &te) && !te.Timeout():
+		return CauseTLSFailed
 	case errors.Is(err, syscall.ECONNREFUSED), errors.Is(err, syscall.ENOENT):
 		return CauseConnectRefused
 	case errors.As(err, &ne) && ne.Timeout():
@@ -196,6 +199,9 @@ func (x *exchange) sentClass() retryClass {
 
 func (x *exchange) resetFailure(class retryClass) *failure {
 	f := &failure{cause: CauseReset, class: class}
+	if why := x.conn.Suspicion(); why != "" {
+		f.detail = "the backend closed a new connection; " + why
+	}
 	if idle := x.conn.IdleFor(); x.conn.Reused() && class != classPossible {
 		f.detail = fmt.Sprintf("the backend closed a connection that had been idle for %.1f s", idle.Seconds())
 		if limit := x.conn.SaidLimit(); limit > 0 {
@@ -305,6 +311,10 @@ func (x *exchange) headFailure(err error) *failure {
 		return &failure{cause: CauseBadResponse, class: classPossible, detail: we.Reason}
 	case errors.Is(err, io.ErrUnexpectedEOF):
 		return &failure{cause: CauseReset, class: classPossible, detail: "the backend closed inside its response head"}
+	}
+	if why := x.conn.Refusal(err); why != "" {
+		x.target.Pool.ConnectFailed(x.endpoint())
+		return &failure{cause: CauseTLSFailed, class: classUnsent, detail: why}
 	}
 	class := x.sentClass()
 	if x.conn.Reader.Buffered() > 0 || x.interim {

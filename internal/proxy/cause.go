@@ -18,6 +18,7 @@ const (
 	CauseConnectTimeout
 	CauseConnectFailed
 	CauseNoFiles
+	CauseTLSFailed
 	CauseReset
 	CauseResponseTimeout
 	CauseBadResponse
@@ -59,6 +60,7 @@ var causes = [causeCount]causeInfo{
 	CauseConnectTimeout:  {"connect_timeout", 504, "the backend did not answer the connection in time"},
 	CauseConnectFailed:   {"connect_failed", 502, "the backend could not be connected to"},
 	CauseNoFiles:         {"out_of_files", 503, "the balancer has no file descriptor left for a connection to the backend"},
+	CauseTLSFailed:       {"tls_failed", 502, "no TLS connection to the backend could be made; the log says why"},
 	CauseReset:           {"reset_before_response", 502, "the backend closed the connection before it answered"},
 	CauseResponseTimeout: {"response_timeout", 504, "the backend did not answer in time"},
 	CauseBadResponse:     {"bad_response", 502, "what the backend sent is not a valid HTTP/1.1 response"},
@@ -89,7 +91,7 @@ func (c Cause) String() string { return causes[c].name }
 // what it sent; those are for the log alone.
 func (c Cause) private() bool {
 	switch c {
-	case CauseNoBackend, CauseConnectRefused, CauseConnectTimeout, CauseConnectFailed, CauseNoFiles, CauseBadResponse:
+	case CauseNoBackend, CauseConnectRefused, CauseConnectTimeout, CauseConnectFailed, CauseNoFiles, CauseTLSFailed, CauseBadResponse:
 		return true
 	}
 	return false

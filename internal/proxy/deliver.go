@@ -98,6 +98,9 @@ func (x *exchange) stream(chunked bool) bool {
 		p, err := b.Next()
 		x.c.at = transport.Now()
 		if err == io.EOF {
+			if x.resp.Framing == wire.FramingClose && x.conn.Socket.Truncated() {
+				return x.backendLost(errNotSaid)
+			}
 			break
 		}
 		if err == nil && ep.Cut() {
@@ -130,6 +133,10 @@ func (x *exchange) stream(chunked bool) bool {
 	}
 	return true
 }
+
+// errNotSaid is the end of a connection that ends a response, when TLS does not say
+// that this was all (RFC 9112, section 9.8).
+var errNotSaid = errors.New("the backend closed the connection without TLS's close_notify, so that the response may not be whole")
 
 // appendBuffered puts behind the head what came with it, so that a small
 // response leaves in one write.

@@ -38,8 +38,10 @@ type Conn struct {
 	Watcher Watcher
 
 	interrupted atomic.Bool
+	asked       asking // for a certificate, by the backend
 
 	endpoint  *Endpoint
+	via       *ClientTLS    // that it was made with; nil: plain
 	readBy    time.Duration // armed read deadline, on the package clock
 	writeBy   time.Duration // armed write deadline
 	lastUsed  time.Duration
@@ -53,6 +55,16 @@ type Conn struct {
 func newConn(nc net.Conn, e *Endpoint) (*Conn, error) {
 	c := &Conn{endpoint: e}
 	if err := c.Socket.Init(nc); err != nil {
+		return nil, err
+	}
+	c.Reader.Reset(c)
+	return c, nil
+}
+
+// newTLSConn is newConn with a handshake, which lasts until the deadline.
+func newTLSConn(nc net.Conn, e *Endpoint, o *Options, by time.Time) (*Conn, error) {
+	c := &Conn{endpoint: e, via: o.TLS}
+	if err := c.secure(nc, o.TLS, by, o.ConnectTimeout); err != nil {
 		return nil, err
 	}
 	c.Reader.Reset(c)

@@ -30,6 +30,7 @@ type Endpoint struct {
 	opts             atomic.Pointer[Options]
 	open             atomic.Int64
 	dials            atomic.Int64
+	secured          atomic.Pointer[secured]
 
 	mu     sync.Mutex
 	idle   []*Conn // the last one was used last
@@ -49,7 +50,8 @@ func NewEndpoint(address string, o Options) *Endpoint {
 	return e
 }
 
-// SetOptions replaces the options; connections that exist follow them.
+// SetOptions replaces the options; connections that exist follow them, but for
+// those made with other TLS, which are used no more.
 func (e *Endpoint) SetOptions(o Options) { e.opts.Store(&o) }
 
 // Options returns the options in force.
@@ -80,7 +82,8 @@ func (e *Endpoint) Get(repeatable bool, at time.Duration) *Conn {
 		}
 		age := at - c.lastUsed
 		limit := c.knownLimit(at)
-		if age >= e.opts.Load().IdleTimeout || limit > 0 && age >= limit {
+		opts := e.opts.Load()
+		if age >= opts.IdleTimeout || limit > 0 && age >= limit || c.via != opts.TLS {
 			c.Close()
 			continue
 		}
@@ -141,14 +144,22 @@ func (e *Endpoint) Put(c *Conn, at time.Duration) {
 	e.push(c)
 }
 
-// Dial makes a new connection within the connect timeout.
+// Dial makes a new connection within the connect timeout. A failed handshake is a
+// *TLSError.
 func (e *Endpoint) Dial() (*Conn, error) {
-	d := net.Dialer{Timeout: e.opts.Load().ConnectTimeout, KeepAlive: 15 * time.Second}
+	o := e.opts.Load()
+	by := time.Now().Add(o.ConnectTimeout)
+	d := net.Dialer{Deadline: by, KeepAlive: 15 * time.Second}
 	nc, err := d.DialContext(context.Background(), e.network, e.address)
 	if err != nil {
 		return nil, err
 	}
-	c, err := newConn(nc, e)
+	var c *Conn
+	if o.TLS == nil {
+		c, err = newConn(nc, e)
+	} else {
+		c, err = newTLSConn(nc, e, o, by)
+	}
 	if err != nil {
 		_ = nc.Close()
 		return nil, err
@@ -189,7 +200,7 @@ func (e *Endpoint) sweepBatch(from int) (dead []*Conn, more bool) {
 	for _, c := range e.idle[from:to] {
 		limit := c.knownLimit(at)
 		age := at - c.lastUsed
-		if len(dead) < surplus || age >= opts.IdleTimeout || limit > 0 && age >= limit {
+		if len(dead) < surplus || age >= opts.IdleTimeout || limit > 0 && age >= limit || c.via != opts.TLS {
 			dead = append(dead, c)
 			continue
 		}

@@ -16,4 +16,6 @@ type Options struct {
 	// BodyTimeout bounds the silence of a backend in the middle of a response
 	// body; default 0, no limit, so that event streams may be quiet.
 	BodyTimeout time.Duration
+	// TLS secures the connections; nil: they are plain.
+	TLS *ClientTLS
 }

@@ -42,6 +42,7 @@ pools:
   connect_timeout: {backends: [DEAF], retry: off, timeouts: {connect: 200ms}}
   connect_failed: {backends: ["127.255.255.255:9"], retry: off}
   out_of_files: {backends: [SWALLOWS], retry: off}
+  tls_failed: {backends: [ADMIN], retry: off, tls: true}
   reset_before_response: {backends: [CLOSES], retry: off}
   response_timeout: {backends: [GATE_SLOW], retry: off, timeouts: {response: 200ms}}
   bad_response: {backends: [RAVES], retry: off}
@@ -236,6 +237,7 @@ func causeCases() []causeCase {
 			defer again()
 			return c.Exchange(w.t, "GET /out_of_files HTTP/1.1\r\nHost: app.test\r\n\r\n")
 		}},
+		{cause: "tls_failed", status: 502, attempt: true, provoke: get("/tls_failed")},
 		{cause: "reset_before_response", status: 502, attempt: true, provoke: get("/reset_before_response")},
 		{cause: "response_timeout", status: 504, attempt: true, provoke: get("/response_timeout")},
 		{cause: "bad_response", status: 502, attempt: true, provoke: get("/bad_response")},
