@@ -65,13 +65,6 @@ pools: {web: {backends: [%q], retry: {attempts: 1}, outlier: off}}
 // compare sends a case in one way and compares what was sent with what was seen.
 func (c *wireCase) compare(t *testing.T, address string, tp *tap, r run) (requests int, refused string) {
 	t.Helper()
-	send := c.send
-	if r.behind {
-		send = firstRequest + send
-	}
-	if !c.hangUp {
-		send += lastRequest
-	}
 	drain := func(r *bufio.Reader) error {
 		_, err := r.WriteTo(io.Discard)
 		if err == nil {
@@ -79,7 +72,7 @@ func (c *wireCase) compare(t *testing.T, address string, tp *tap, r run) (reques
 		}
 		return err
 	}
-	if err := converse(address, send, c.hangUp, r.step, drain); err != nil {
+	if err := converse(address, c.stream(r), c.hangUp, r.step, drain); err != nil {
 		t.Errorf("%s, %s: %v", c.name, r.name, err)
 	}
 	list, err := tp.take()
