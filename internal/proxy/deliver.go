@@ -126,7 +126,7 @@ func (x *exchange) stream(chunked bool) bool {
 		}
 	}
 	if chunked {
-		x.out = wire.AppendLastChunk(x.out[:0], b.Trailers())
+		x.out = wire.AppendLastChunk(x.out[:0], trailers(b, x.route.ResponseHeaders))
 		if err := x.c.send(x.out); err != nil {
 			return x.clientLost()
 		}
@@ -178,7 +178,7 @@ func (x *exchange) appendChunks(p []byte) error {
 		}
 	}
 	if b.Done() && x.resp.Framing == wire.FramingChunked {
-		x.out = wire.AppendLastChunk(x.out, b.Trailers())
+		x.out = wire.AppendLastChunk(x.out, trailers(b, x.route.ResponseHeaders))
 	}
 	return nil
 }

@@ -7,6 +7,7 @@ import (
 	"unsafe"
 
 	"steelyard/internal/pool"
+	"steelyard/internal/rewrite"
 	"steelyard/internal/wire"
 )
 
@@ -83,6 +84,15 @@ func (x *exchange) appendRequestFields(dst []byte, ep *pool.Endpoint) []byte {
 		dst = x.appendHost(dst, ep)
 	}
 	return dst
+}
+
+// trailers are those of a body that is done, without those that a route removes or
+// sets in the head: some programs add trailers to it.
+func trailers(b *wire.Body, h *rewrite.HeaderRewriter) []byte {
+	if len(b.Trailers()) > 0 && !h.Empty() {
+		b.DropTrailers(h.Drops)
+	}
+	return b.Trailers()
 }
 
 // appendHost writes Host where the client's line does not do.

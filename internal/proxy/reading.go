@@ -3,6 +3,7 @@ package proxy
 import (
 	"bytes"
 
+	"steelyard/internal/rewrite"
 	"steelyard/internal/router"
 )
 
@@ -17,10 +18,33 @@ func (x *exchange) findRoute() (i int, why string) {
 	}
 	x.match = router.Request{Host: x.req.Host, Path: x.req.Path, Method: x.req.Method, Header: x.req, Query: &x.query}
 	x.query.raw = x.req.Query
-	if i = x.gen.Table.Match(&x.match); i >= 0 && !plain {
+	if i = x.gen.Table.Match(&x.match); i < 0 {
+		return i, ""
+	}
+	if !plain {
 		why = x.otherReading(i)
 	}
+	if why == "" && x.gen.Paths != router.PathsPass {
+		why = x.rewriting(x.gen.Routes[i].Path)
+	}
 	return i, why
+}
+
+// rewriting reports a path that a regular expression would make one with dot
+// segments: of /static../x ^/static(.*) and /files/$1 make /files/../x.
+func (x *exchange) rewriting(p *rewrite.PathRewriter) (why string) {
+	if !p.Regex() || x.req.Path[0] != '/' {
+		return ""
+	}
+	x.out = p.Append(x.out[:0], x.req.Path)
+	if router.Plain(x.out) {
+		return ""
+	}
+	read, why := router.PathsNormalize.Read(nil, x.out)
+	if why == "" && !bytes.Equal(read, x.out) {
+		why = router.WhyRewritten
+	}
+	return why
 }
 
 // readPath brings the path into the form in which it is routed and forwarded,

@@ -111,7 +111,7 @@ func (u *upload) appendReady(out []byte) ([]byte, *failure) {
 		u.kept = u.encode(u.kept, p)
 	}
 	if u.chunked && u.body.Done() && !u.ended {
-		u.kept = wire.AppendLastChunk(u.kept, u.body.Trailers())
+		u.kept = wire.AppendLastChunk(u.kept, trailers(&u.body, u.x.route.RequestHeaders))
 		u.ended = true
 	}
 	u.sent = u.body.Done()
@@ -207,7 +207,7 @@ func (u *upload) write(p []byte) error {
 }
 
 func (u *upload) writeLast() error {
-	u.out = wire.AppendLastChunk(u.out[:0], u.body.Trailers())
+	u.out = wire.AppendLastChunk(u.out[:0], trailers(&u.body, u.x.route.RequestHeaders))
 	u.ended = true
 	return u.send(u.out)
 }

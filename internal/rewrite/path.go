@@ -152,6 +152,10 @@ func notWord(r rune) bool {
 	return !('0' <= r && r <= '9' || 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || r == '_')
 }
 
+// Regex reports whether r rewrites by a regular expression, which may join what
+// was apart; prefixes are exchanged at slashes only.
+func (r *PathRewriter) Regex() bool { return r != nil && r.re != nil }
+
 // Append appends the rewritten path to dst. path is without query and must not
 // overlap dst. Prefixes allocate only to grow dst; a regular expression may
 // allocate more. Unless path is something else than a path ("*"), what is

@@ -47,6 +47,8 @@ const (
 	// WhyOther is for a path that another program could take for one that
 	// belongs to a route which comes before the one that takes it.
 	WhyOther = "the path can be read as one that belongs to another route"
+	// WhyRewritten is for a path that would leave normal form by a rewrite.
+	WhyRewritten = "the path would have a dot segment once it is rewritten"
 )
 
 // odd marks the octets that may make a path ambiguous; slash and dot do so only

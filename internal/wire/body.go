@@ -53,6 +53,25 @@ func (b *Body) Done() bool { return b.done }
 // Received is the number of bytes of content read so far.
 func (b *Body) Received() int64 { return b.read }
 
+// DropTrailers takes the trailers out whose name drop reports. It may be called
+// once the body is Done.
+func (b *Body) DropTrailers(drop func(name []byte) bool) {
+	kept := b.trailer[:0]
+	for rest := b.trailer; len(rest) > 0; {
+		end := indexLF(rest) + 1
+		line := rest[:end]
+		rest = rest[end:]
+		colon := 0
+		for line[colon] != ':' {
+			colon++
+		}
+		if !drop(line[:colon]) {
+			kept = append(kept, line...)
+		}
+	}
+	b.trailer = kept
+}
+
 // Trailers is the field lines behind a chunked body, checked but otherwise as
 // they came, each with its CRLF. It is complete when Done reports true.
 func (b *Body) Trailers() []byte { return b.trailer }

@@ -221,6 +221,22 @@ func TestReady(t *testing.T) {
 	}
 }
 
+// TestDropTrailers: those that are to go are gone, the others stay in order.
+func TestDropTrailers(t *testing.T) {
+	for _, c := range []struct{ drop, want string }{
+		{"", "A: 1\r\nb:2\r\nA: 3\r\n"}, {"A", "b:2\r\n"}, {"b", "A: 1\r\nA: 3\r\n"}, {"Ab", ""},
+	} {
+		b, _ := newBody(strings.NewReader("0\r\nA: 1\r\nb:2\r\nA: 3\r\n\r\n"), FramingChunked, -1)
+		if _, err := readBody(b); err != nil {
+			t.Fatal(err)
+		}
+		b.DropTrailers(func(name []byte) bool { return strings.Contains(c.drop, string(name)) })
+		if string(b.Trailers()) != c.want {
+			t.Errorf("without %q: %q", c.drop, b.Trailers())
+		}
+	}
+}
+
 // TestAppendChunk: what is written is read again, and has the shortest sizes.
 func TestAppendChunk(t *testing.T) {
 	for _, sizes := range [][]int{{}, {1}, {15, 16, 17}, {255, 256, 4095, 4096, 65535, 65536}} {

@@ -28,6 +28,7 @@ const (
 	KindProxyAuthenticate
 	KindIdempotencyKey
 	KindHTTP2Settings
+	KindProxy
 	KindCacheControl
 )
 
@@ -42,6 +43,8 @@ func kindOf(name []byte) (kind Kind, alias bool) {
 		s, k = "te", KindTE
 	case 4:
 		s, k = "host", KindHost
+	case 5:
+		s, k = "proxy", KindProxy
 	case 6:
 		if name[0]|0x20 == 'e' {
 			s, k = "expect", KindExpect
@@ -134,11 +137,12 @@ func (k Kind) endToEnd() bool {
 }
 
 // hopByHop says that fields of this kind belong to one connection and are
-// never forwarded (RFC 9110, section 7.6.1).
+// never forwarded (RFC 9110, section 7.6.1). Proxy is no field of HTTP, but CGI and
+// its heirs would take it for the variable HTTP_PROXY (CVE-2016-5385).
 func (k Kind) hopByHop() bool {
 	switch k {
 	case KindConnection, KindKeepAlive, KindProxyConnection, KindTE, KindUpgrade,
-		KindProxyAuthorization, KindProxyAuthenticate, KindHTTP2Settings:
+		KindProxyAuthorization, KindProxyAuthenticate, KindHTTP2Settings, KindProxy:
 		return true
 	}
 	return false

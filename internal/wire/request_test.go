@@ -230,7 +230,7 @@ func TestRequestRefused(t *testing.T) {
 // TestConnectionOptions: fields of the connection, and those Connection names,
 // are marked; those a backend relies on cannot be named away (RFC 9110, 7.6.1).
 func TestConnectionOptions(t *testing.T) {
-	always := []string{"Connection", "Keep-Alive", "Proxy-Connection", "TE", "Upgrade", "Proxy-Authorization", "HTTP2-Settings"}
+	always := []string{"Connection", "Keep-Alive", "Proxy-Connection", "TE", "Upgrade", "Proxy-Authorization", "HTTP2-Settings", "Proxy"}
 	named := []string{"X-Hop", "x-HOP", "Foo"}
 	never := []string{"Host", "Content-Length", "Cookie", "Authorization", "X-Forwarded-For", "X-Forwarded-Proto",
 		"X-Forwarded-Host", "Forwarded", "X-Request-Id", "Idempotency-Key", "Cache-Control", "Expect", "Trailer", "X-Ho", "X-Hop2"}
@@ -291,7 +291,7 @@ func TestKinds(t *testing.T) {
 		KindXForwardedProto: "X-Forwarded-Proto", KindXForwardedHost: "X-Forwarded-Host", KindForwarded: "Forwarded",
 		KindXRequestID: "X-Request-Id", KindCookie: "Cookie", KindSetCookie: "Set-Cookie", KindAuthorization: "Authorization",
 		KindProxyAuthorization: "Proxy-Authorization", KindProxyAuthenticate: "Proxy-Authenticate",
-		KindIdempotencyKey: "Idempotency-Key", KindHTTP2Settings: "HTTP2-Settings", KindCacheControl: "Cache-Control",
+		KindIdempotencyKey: "Idempotency-Key", KindHTTP2Settings: "HTTP2-Settings", KindProxy: "Proxy", KindCacheControl: "Cache-Control",
 	}
 	for k := KindConnection; k <= KindCacheControl; k++ {
 		name := names[k]

@@ -79,6 +79,7 @@ func hopCases() []wireCase {
 	list := []wireCase{
 		gone("fields of the connection", rfc, "Connection: keep-alive", "Keep-Alive: timeout=5", "Proxy-Connection: keep-alive", "TE: trailers", "Upgrade: x",
 			"HTTP2-Settings: AA", "Proxy-Authorization: x"),
+		gone("a field that becomes a variable", "3875 4.1.18", "Proxy: http://evil.test", "PROXY: x"),
 		gone("what Connection names", rfc, "Connection: X-Mine, x-other", "X-Mine: 1", "X-Other: 2", "x-mine: 3"),
 		gone("what a second Connection names", rfc, "Connection: keep-alive", "Connection: ,, x-mine ,", "X-Mine: 1"),
 		gone("TE in Connection", "9110 10.1.4", "Connection: TE", "TE: trailers, deflate;q=0.5"),

@@ -143,3 +143,41 @@ pools: {web: {backends: [%q]}}
 		})
 	}
 }
+
+// TestTrailersThatARouteReplaces: what a route removes or sets cannot come as a
+// trailer either.
+func TestTrailersThatARouteReplaces(t *testing.T) {
+	bodies := make(chan string, 1)
+	backend := harness.Backend(t, func(c *harness.Conn) {
+		for {
+			q, err := readRequest(c.R)
+			if err != nil {
+				return
+			}
+			_, body, _ := strings.Cut(q.raw, "\r\n\r\n")
+			bodies <- body
+			if _, err := io.WriteString(c, ok+"Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\nX-Own: 1\r\nX-Internal: 2\r\n\r\n"); err != nil {
+				return
+			}
+		}
+	})
+	s := harness.Start(t, fmt.Sprintf(`
+listeners: {web: {address: "LISTEN"}}
+routes:
+  - match: {path: /*}
+    pool: web
+    request_headers: {set: {X-User: "nobody"}, remove: [X-Group]}
+    response_headers: {remove: [X-Internal]}
+pools: {web: {backends: [%q]}}
+`, backend))
+	for _, body := range []string{"2\r\nab\r\n", strings.Repeat("1\r\nx\r\n", 5000)} { // With the head, and behind it.
+		m := harness.Dial(t, s.Address).Exchange(t, "POST / HTTP/1.1\r\nHost: a.test\r\nTransfer-Encoding: chunked\r\n\r\n"+body+
+			"0\r\nX-User: root\r\nx_group: a\r\nX-Sum: 7\r\n\r\n")
+		if string(m.Body) != "hello" || fmt.Sprint(m.Trailers) != "[X-Own: 1]" {
+			t.Errorf("the client got %q with the trailers %q", m.Body, m.Trailers)
+		}
+		if saw := <-bodies; !strings.HasSuffix(saw, "\r\n0\r\nX-Sum: 7\r\n\r\n") {
+			t.Errorf("the backend got a body that ends with %q", saw[max(0, len(saw)-80):])
+		}
+	}
+}

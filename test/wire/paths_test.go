@@ -44,6 +44,9 @@ var pathCases = []struct{ name, path, normalize, reject, pass string }{
 	{"half an escape", "/files/100%", "400", "400", "files /files/100%"},
 	{"an escape outside ASCII", "/files/%c3%a9", "files /files/%C3%A9", "files /files/%C3%A9", "files /files/%c3%a9"},
 	{"a query is nobody's path", "/files/a?b=/../%2e%00//", "files /files/a?b=/../%2e%00//", "files /files/a?b=/../%2e%00//", "files /files/a?b=/../%2e%00//"},
+	{"a rewrite", "/static/x", "static /site/x", "static /site/x", "static /site/x"},
+	{"dots that a rewrite would join", "/static../x", "400", "400", "static /site/../x"},
+	{"dots that a rewrite does not join", "/static/a..", "static /site/a..", "static /site/a..", "static /site/a.."},
 	{"absolute form", "http://a.test/files/../admin/x", "403", "400", "files /files/../admin/x"},
 }
 
@@ -64,6 +67,7 @@ routes:
   - {name: any, match: {path: /*}, pool: web, response_headers: {set: {X-Route: any}}}
   - {name: files, match: {path: /files/*}, pool: web, response_headers: {set: {X-Route: files}}}
   - {name: id, match: {path: "~^/id/[^/]+/edit$"}, pool: web, response_headers: {set: {X-Route: id}}}
+  - {name: static, match: {path: "~^/static"}, pool: web, rewrite: {regex: {from: "^/static/?(.*)$", to: "/site/$1"}}, response_headers: {set: {X-Route: static}}}
   - {name: admin, match: {path: /admin/*}, respond: {status: 403}}
   - {name: deep, match: {path: /v2/admin/*}, respond: {status: 403}}
 pools: {web: {backends: [%q]}}
