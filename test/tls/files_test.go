@@ -126,7 +126,7 @@ pools: {web: {backends: [BACKEND]}}
 // no client notices but by the certificate it is shown.
 func TestCertificatesAreExchangedUnderLoad(t *testing.T) {
 	l := newLab(t)
-	pair := l.issue("a", "ecdsa", []string{"app.test"})
+	l.issue("a", "ecdsa", []string{"app.test"})
 	app := harness.App(t, "a")
 	s := l.front(fmt.Sprintf("tls: {certificates: {%s}}", l.files("a")), "", app.Address)
 	kept := dial(t, s, l.trust("app.test"))
@@ -150,7 +150,7 @@ func TestCertificatesAreExchangedUnderLoad(t *testing.T) {
 		})
 	}
 	for range 8 {
-		pair = l.ca.Issue(t, "ecdsa", []string{"app.test"})
+		pair := l.ca.Issue(t, "ecdsa", []string{"app.test"})
 		pair.WriteTo(t, l.path("a.pem"), l.path("a.key"))
 		want := serialOf(pair)
 		harness.Eventually(t, patience, "the new certificate is shown", func() bool { return serial(t, s, l.trust("app.test")) == want })
