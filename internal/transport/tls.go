@@ -146,15 +146,22 @@ func (c *secure) Read(p []byte) (n int, err error) {
 	if c.trying {
 		n, err = c.s.readNow(p)
 	} else {
-		waited := c.s.raw.Read(func(uintptr) bool {
-			n, err = c.s.readNow(p)
-			return err != errAgain
-		})
-		if waited != nil {
-			return 0, waited
-		}
+		n, err = c.wait(p)
 	}
 	c.ended = c.ended || err == io.EOF
+	return n, err
+}
+
+// wait reads what is there, waiting until something is. It is not part of Read,
+// whose results its closure would move to the heap.
+func (c *secure) wait(p []byte) (n int, err error) {
+	waited := c.s.raw.Read(func(uintptr) bool {
+		n, err = c.s.readNow(p)
+		return err != errAgain
+	})
+	if waited != nil {
+		return 0, waited
+	}
 	return n, err
 }
 
