@@ -5,6 +5,7 @@ package load
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"net/http"
 	"slices"
 	"sync"
@@ -30,8 +31,8 @@ type Constant struct {
 	under   int // way
 }
 
-// Begin asks url rate times a second until End or the end of the test; each
-// third request is a POST. Requests without an answer within timeout fail.
+// Begin asks url rate times a second until End or the end of the test; one
+// request in three is a POST. Requests without an answer within timeout fail.
 func Begin(t testing.TB, url string, rate int, timeout time.Duration) *Constant {
 	t.Helper()
 	l := &Constant{t: t, client: Client(timeout), run: time.Now().UnixNano() % 1e9, done: make(chan struct{})}
@@ -57,7 +58,9 @@ func (l *Constant) send(url string, every time.Duration) {
 			return
 		}
 		id := fmt.Sprintf("%d-%d", l.run, n)
-		l.wg.Go(func() { l.end(Ask(l.client, url, id, n%3 == 2)) })
+		// By chance, or a policy that takes turns would give all POSTs to one backend.
+		post := rand.IntN(3) == 0
+		l.wg.Go(func() { l.end(Ask(l.client, url, id, post)) })
 		due = due.Add(every)
 		next.Reset(time.Until(due))
 	}
