@@ -155,6 +155,7 @@ type failure struct {
 	detail  string
 	status  int  // answered instead of the cause's own; 0: that one
 	granted bool // the retry has been allowed already
+	moved   bool // allowed as well, because the backend has fallen silent
 }
 
 // retryClass says what a backend can know of a failed attempt.
