@@ -94,7 +94,7 @@ func (x *exchange) release() {
 	x.repeatable, x.freshOnly, x.again, x.interim = false, false, false, false
 	x.continued, x.begun = false, false
 	x.account = account{}
-	x.gate = gated{}
+	x.gate = x.gate.cleared()
 	clear(x.tries)
 	x.tries = x.tries[:0]
 	if x.read = x.read[:0]; cap(x.read) > maxKeptOut {
