@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -122,6 +123,8 @@ func listenerMapping() mapping[listenerDraft] {
 				IdleTimeout: 75 * time.Second, HeaderTimeout: 10 * time.Second,
 				BodyTimeout: time.Minute, WriteTimeout: time.Minute,
 				MaxHeaderSize: 32 << 10, UpgradeTimeout: time.Hour,
+				MaxHeaderFields: defaultHeaderFields, MaxTargetLength: defaultTargetLength, MaxHandshakes: defaultHandshakes,
+				MinBodyRate: defaultRate, MinResponseRate: defaultRate, WhenFull: whenFull[0],
 			}}
 		},
 		check: checkListenerTLS,
@@ -144,7 +147,7 @@ func listenerMapping() mapping[listenerDraft] {
 				"Closes a WebSocket or other upgraded connection that was silent both ways for this long."),
 			key("errors", listenerErrorsMapping().kind(), func(l *listenerDraft) *ErrorPages { return &l.errors },
 				"Pages of this listener's own; those it does not have are taken from `errors` of the file."),
-		}, tlsFields()...),
+		}, slices.Concat(limitKeys(), tlsFields())...),
 	}
 }
 

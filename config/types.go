@@ -116,6 +116,23 @@ type Listener struct {
 	// HTTPSPort is where all requests are sent to by a redirect; 0: they are
 	// served. Key redirect_to_https.
 	HTTPSPort int
+	// MaxConnections bounds the connections of clients; default 0, as many as open
+	// files allow. MaxConnectionsPerClient bounds those of one address; default 0, half of that.
+	MaxConnections, MaxConnectionsPerClient int
+	// WhenFull is reject (default) or wait.
+	WhenFull string
+	// MaxHandshakes is the most TLS handshakes at once; default 1000.
+	MaxHandshakes int
+	// MaxRequests bounds the requests of one connection; default 0, no limit.
+	MaxRequests int
+	// MaxHeaderFields is the most fields of a request head; default 200.
+	MaxHeaderFields int
+	// MaxTargetLength is the most bytes of a request target; default 8KiB.
+	MaxTargetLength int
+	// MinBodyRate and MinResponseRate are how many bytes a client has to send or take
+	// for each second that it keeps others waiting, beyond BodyTimeout and
+	// WriteTimeout; default 240, 0 means any.
+	MinBodyRate, MinResponseRate int64
 	// ErrorPages go before those of Config.Errors.
 	ErrorPages []ErrorPage
 }
@@ -148,8 +165,6 @@ type Route struct {
 	CORS *browser.CORS
 	// BasicAuth asks who the client is.
 	BasicAuth *auth.Options
-	// ForwardAuth asks another server whether a request may come in.
-	ForwardAuth *ForwardAuth
 	// SecurityHeaders say what browsers are to be careful with.
 	SecurityHeaders *browser.Security
 	// Line is where the route stands in its file.

@@ -17,8 +17,7 @@ import (
 type Probe interface {
 	// Run checks the backend at address (host:port, [v6]:port or unix:/path)
 	// until ctx ends. status is that of Result. The error says what happened and
-	// what was expected; it wraps ErrNotChecked if nothing was learned, and
-	// ErrSilent if nothing came from the backend.
+	// what was expected; it wraps ErrNotChecked if nothing was learned.
 	Run(ctx context.Context, address string) (status int, err error)
 }
 

@@ -94,11 +94,7 @@ func (p *tcpProbe) answerError(ctx context.Context, err error, answer []byte) er
 		why = "connection reset"
 	}
 	if len(answer) == 0 {
-		why += ", expected " + shortQuote(string(p.expect))
-		if timedOut(ctx, err) {
-			return silence(why)
-		}
-		return errors.New(why)
+		return errors.New(why + ", expected " + shortQuote(string(p.expect)))
 	}
 	return errors.New("expected " + shortQuote(string(p.expect)) + ", got " + excerpt(answer) + "; " + why)
 }

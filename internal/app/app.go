@@ -110,6 +110,7 @@ func StartOn(sockets Sockets, cfg *config.Config, file string) (*App, error) {
 		return nil, err
 	}
 	a.proxy = proxy.New(t.next.generation)
+	a.boundConnections()
 	f := *t.next // as long as it has no listeners
 	a.current.Store(&f)
 	late := sockets != nil && sockets.Succeeds()

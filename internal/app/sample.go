@@ -43,7 +43,8 @@ func sampleListeners(into *metrics.Sample, listeners []*proxy.Listener) {
 	for _, l := range listeners {
 		into.Listeners = append(into.Listeners, metrics.ListenerSample{
 			Name: l.Name(), Address: l.Addr().String(), Connections: int64(l.Connections()), Accepted: l.Accepted(),
-			TLS: sampleTLS(l),
+			TLS:   sampleTLS(l),
+			Limit: int64(l.ConnectionLimit()), Rejected: l.Rejections(),
 		})
 	}
 }

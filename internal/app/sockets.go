@@ -267,5 +267,15 @@ func limits(c *config.Listener) proxy.Limits {
 		MaxHeaderSize:  c.MaxHeaderSize,
 		MaxBodySize:    c.MaxBodySize,
 		HTTPSPort:      c.HTTPSPort,
+
+		MaxHeaderFields: c.MaxHeaderFields,
+		MaxTarget:       c.MaxTargetLength,
+		MaxHandshakes:   c.MaxHandshakes,
+		MaxRequests:     c.MaxRequests,
+		MinBodyRate:     c.MinBodyRate,
+		MinResponseRate: c.MinResponseRate,
+		MaxConnections:  c.MaxConnections,
+		MaxPerClient:    c.MaxConnectionsPerClient,
+		WaitWhenFull:    c.WhenFull == "wait",
 	}
 }

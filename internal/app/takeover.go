@@ -135,6 +135,7 @@ func (a *App) swap(t *takeover) {
 	a.proxy.SetGeneration(t.next.generation)
 	a.tally.adopt(t.next.generation)
 	certificates := stores(t.before.listeners)
+	tellTooMany(t.cfg)
 	for i, s := range t.listeners {
 		c := &t.cfg.Listeners[i]
 		l := s.listener

@@ -107,6 +107,12 @@ func (e *emitter) process(s *Sample) {
 		e.value(listenerConnections, float64(l.Connections), name, l.Address)
 		e.value(listenerAccepted, float64(l.Accepted), name, l.Address)
 		e.tls(l.TLS, name, l.Address)
+		if l.Limit > 0 {
+			e.value(listenerLimit, float64(l.Limit), name, l.Address)
+		}
+		for _, r := range l.Rejected {
+			e.value(listenerRejected, float64(r.Count), name, l.Address, r.Cause)
+		}
 	}
 	e.routes(s)
 	for _, c := range s.Unpooled { // a pool has those alone that there were

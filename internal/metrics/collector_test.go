@@ -24,7 +24,7 @@ func full(pools, backends int) *Sample {
 	s := &Sample{
 		At:         time.Unix(1700000000, 0),
 		Generation: GenerationSample{ID: 3, Since: time.Unix(1700000000, 0), Reloads: 2, FailedReloads: 1, Rollbacks: 1},
-		Listeners: []ListenerSample{{Name: "main", Address: "127.0.0.1:80", Connections: 4, Accepted: 9, TLS: &TLSSample{
+		Listeners: []ListenerSample{{Name: "main", Address: "127.0.0.1:80", Connections: 4, Accepted: 9, Limit: 10, Rejected: []CauseCount{{"max_connections", 3}}, TLS: &TLSSample{
 			Handshakes: [2][2]int64{{1, 2}, {3, 4}}, Failed: []CauseCount{{"plain_http", 5}},
 			Certificates: []CertificateSample{{File: "a.pem", Until: time.Unix(1800000000, 0), Problem: "x", Stapled: time.Unix(1700003600, 0)}, {File: "b.pem", Until: time.Unix(1900000000, 0)}},
 		}}},
@@ -92,6 +92,8 @@ func TestFigures(t *testing.T) {
 		`steelyard_config_reloads_total{result="success"} 2`,
 		`steelyard_config_reloads_total{result="failure"} 1`,
 		`steelyard_listener_connections{address="127.0.0.1:80",listener="main"} 4`,
+		`steelyard_listener_connections_limit{address="127.0.0.1:80",listener="main"} 10`,
+		`steelyard_listener_connections_rejected_total{address="127.0.0.1:80",listener="main",reason="max_connections"} 3`,
 		`steelyard_route_responses_total{class="none",route="web"} 1`,
 		`steelyard_route_responses_total{class="5xx",route="web"} 6`,
 		`steelyard_errors_total{cause="no_route",pool=""} 7`,

@@ -47,6 +47,8 @@ var (
 
 	listenerConnections = gauge("listener_connections", "Connections of clients that are open.", "listener", "address")
 	listenerAccepted    = counter("listener_connections_accepted_total", "Connections of clients that were accepted.", "listener", "address")
+	listenerLimit       = gauge("listener_connections_limit", "Connections of clients that there may be at once, by max_connections and by how many files may be open.", "listener", "address")
+	listenerRejected    = counter("listener_connections_rejected_total", "Connections of clients that were not let in, by the limit that was reached; see limits.md.", "listener", "address", "reason")
 
 	tlsHandshakes = counter("listener_tls_handshakes_total", "TLS handshakes that went well, by version (1.2, 1.3) and by whether a session was resumed.", "listener", "address", "version", "resumed")
 	tlsFailures   = counter("listener_tls_handshake_failures_total", "TLS handshakes that failed, by reason; see tls.md.", "listener", "address", "reason")

@@ -45,6 +45,10 @@ type ListenerSample struct {
 	Connections int64 // now
 	Accepted    int64
 	TLS         *TLSSample // nil: plain HTTP
+	// Limit is how many connections there may be at once; 0: no limit.
+	Limit int64
+	// Rejected counts connections that were not let in, by the limit that was reached.
+	Rejected []CauseCount
 }
 
 // TLSSample is the TLS of a listener.

@@ -27,8 +27,10 @@ const (
 	CauseBadRequest
 	CauseBodyTooLarge
 	CauseHeadTooLarge
+	CauseTargetTooLong
 	CauseHeadTimeout
 	CauseBodyTimeout
+	CauseWriteTimeout
 	CauseNotSupported
 	CauseDenied
 	CauseRateLimited
@@ -37,6 +39,8 @@ const (
 	CauseMisdirected
 	CauseUnauthorized
 	CauseAuthUnavailable
+	CauseTooManyConns
+	CauseClientTooMany
 	CauseClientGone
 	CauseShutdown
 	CauseInternal
@@ -69,8 +73,10 @@ var causes = [causeCount]causeInfo{
 	CauseBadRequest:      {"bad_request", 400, "the request is not valid HTTP/1.1"},
 	CauseBodyTooLarge:    {"body_too_large", 413, "the request body is larger than this listener accepts"},
 	CauseHeadTooLarge:    {"head_too_large", 431, "the request head is larger than this listener accepts"},
+	CauseTargetTooLong:   {"target_too_long", 414, "the request target is longer than this listener accepts"},
 	CauseHeadTimeout:     {"head_timeout", 408, "the request head did not arrive in time"},
 	CauseBodyTimeout:     {"body_timeout", 408, "the request body did not arrive in time"},
+	CauseWriteTimeout:    {"write_timeout", 408, "the client took its response too slowly"},
 	CauseNotSupported:    {"not_supported", 501, "this is not offered here"},
 	CauseDenied:          {"denied", 403, "this address may not come in here"},
 	CauseRateLimited:     {"rate_limited", 429, "more requests than are allowed in this time; Retry-After says when to try again"},
@@ -79,6 +85,8 @@ var causes = [causeCount]causeInfo{
 	CauseMisdirected:     {"misdirected", 421, "the request is for another host than the connection was made for; connect again, for that host"},
 	CauseUnauthorized:    {"unauthorized", 401, "a name and a password are needed here"},
 	CauseAuthUnavailable: {"auth_unavailable", 503, "who you are cannot be found out at the moment"},
+	CauseTooManyConns:    {"too_many_connections", 503, "there are as many connections as there may be; try again"},
+	CauseClientTooMany:   {"too_many_from_client", 503, "there are as many connections from this address as there may be; close some, or try again"},
 	CauseClientGone:      {"client_gone", 499, "the client left before it was answered"},
 	CauseShutdown:        {"shutdown", 503, "the balancer stopped before the request was finished"},
 	CauseInternal:        {"internal", 500, "something went wrong in the balancer itself; its log says more"},
@@ -91,7 +99,7 @@ func (c Cause) String() string { return causes[c].name }
 // what it sent; those are for the log alone.
 func (c Cause) private() bool {
 	switch c {
-	case CauseNoBackend, CauseConnectRefused, CauseConnectTimeout, CauseConnectFailed, CauseNoFiles, CauseTLSFailed, CauseBadResponse, CauseAuthUnavailable:
+	case CauseNoBackend, CauseConnectRefused, CauseConnectTimeout, CauseConnectFailed, CauseNoFiles, CauseTLSFailed, CauseBadResponse:
 		return true
 	}
 	return false

@@ -37,10 +37,13 @@ type clientConn struct {
 	at       time.Duration // the last reading of the clock; renewed after every wait
 	readBy   time.Duration // armed deadlines, on the package clock
 	writeBy  time.Duration
-	closing  bool // no further request is read
-	linger   bool // let the client read the response before the connection goes
-	abort    bool // reset the connection, so that a broken response looks broken
+	patience time.Duration // how much longer the client may keep its body waiting
+	requests int           // read on this connection
+	closing  bool          // no further request is read
+	linger   bool          // let the client read the response before the connection goes
+	abort    bool          // reset the connection, so that a broken response looks broken
 
+	seat      netip.Addr // as whom it was counted in
 	peer      netip.Addr
 	peerPort  uint16
 	peerText  []byte
@@ -101,13 +104,15 @@ type netSide clientConn
 func (n *netSide) Read(p []byte) (int, error) {
 	c := (*clientConn)(n)
 	lim := c.listener.limits.Load()
-	switch c.phase {
+	phase, began := c.phase, time.Duration(0)
+	switch phase {
 	case phaseHead:
 		if err := c.armRead(c.started+lim.HeaderTimeout, 0); err != nil {
 			return 0, err
 		}
 	case phaseBody:
-		if err := c.armRead(transport.Now()+lim.BodyTimeout, lim.BodyTimeout/2); err != nil {
+		began = transport.Now()
+		if err := c.armRead(began+c.patience, c.patience/2); err != nil {
 			return 0, err
 		}
 	}
@@ -115,7 +120,9 @@ func (n *netSide) Read(p []byte) (int, error) {
 		return 0, os.ErrDeadlineExceeded
 	}
 	m, err := c.socket.Read(p)
-	switch c.phase {
+	switch phase {
+	case phaseBody:
+		c.paceBody(lim, transport.Now()-began, m)
 	case phaseHead:
 		c.at = transport.Now() // the head took its time; the backend has not yet
 	case phaseExpect:
@@ -183,10 +190,14 @@ func (c *clientConn) nextHead() error {
 	}
 	c.at = transport.Now()
 	c.started, c.phase = c.at, phaseHead
-	head, err := c.rd.RequestHead(c.listener.limits.Load().MaxHeaderSize)
+	lim := c.listener.limits.Load()
+	head, err := c.rd.RequestHead(lim.MaxHeaderSize)
 	if err == nil {
 		c.head = head
 		err = c.req.Parse(head)
+	}
+	if err = c.withinLimits(lim, err); err == nil {
+		c.countRequest(lim.MaxRequests)
 	}
 	if err != nil {
 		c.refuseHead(err)
@@ -236,6 +247,8 @@ func headCause(status int) Cause {
 	switch status {
 	case 431:
 		return CauseHeadTooLarge
+	case 414:
+		return CauseTargetTooLong
 	case 501, 505:
 		return CauseNotSupported
 	}
@@ -269,9 +282,11 @@ func (c *clientConn) refuseHead(err error) {
 func (c *clientConn) Write(p []byte) (int, error) { return len(p), nil }
 
 // send writes a part of a response to the client at the time c.at. A client
-// that takes nothing for half to the whole of the write timeout is an error.
+// that keeps it waiting for longer than it may is an error.
 func (c *clientConn) send(p []byte) error {
-	timeout := c.listener.limits.Load().WriteTimeout
+	lim := c.listener.limits.Load()
+	timeout := lim.WriteTimeout
+	c.socket.SetPace(timeout, lim.MinResponseRate)
 	if c.writeBy < c.at+timeout/2 || c.writeBy > c.at+timeout {
 		c.writeBy = c.at + timeout
 		if err := c.socket.SetWriteDeadline(transport.Deadline(c.writeBy)); err != nil {
@@ -305,6 +320,7 @@ func (c *clientConn) cut() {
 	if t := c.tunnel.Load(); t != nil {
 		t.end()
 	}
+	c.socket.Hurry()
 	_ = c.socket.SetDeadline(time.Unix(1, 0))
 }
 

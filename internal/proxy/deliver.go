@@ -79,7 +79,7 @@ func (x *exchange) stream(chunked bool) bool {
 	b := &x.body
 	x.waitBy = 0
 	if err := x.c.send(x.out); err != nil {
-		return x.clientLost()
+		return x.clientLost(err)
 	}
 	if b.Done() {
 		return true
@@ -119,7 +119,7 @@ func (x *exchange) stream(chunked bool) bool {
 			p = x.out
 		}
 		if err := x.c.send(p); err != nil {
-			return x.clientLost()
+			return x.clientLost(err)
 		}
 		if chunked && x.endWritten() {
 			return true
@@ -128,7 +128,7 @@ func (x *exchange) stream(chunked bool) bool {
 	if chunked {
 		x.out = wire.AppendLastChunk(x.out[:0], trailers(b, x.route.ResponseHeaders))
 		if err := x.c.send(x.out); err != nil {
-			return x.clientLost()
+			return x.clientLost(err)
 		}
 	}
 	return true
@@ -189,8 +189,8 @@ func (x *exchange) endWritten() bool {
 }
 
 // clientLost ends a response that the client no longer takes.
-func (x *exchange) clientLost() bool {
-	x.cutShort(CauseClientGone, "")
+func (x *exchange) clientLost(err error) bool {
+	x.cutShort(x.sendCause(err), "")
 	return false
 }
 

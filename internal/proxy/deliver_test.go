@@ -276,7 +276,7 @@ func TestSlowClient(t *testing.T) {
 	defer nc.Close()
 	_ = nc.(*net.TCPConn).SetReadBuffer(4096)
 	send(t, nc, "GET / HTTP/1.0\r\n\r\n")
-	waitFor(t, "the client is given up", func() bool { return f.Errors()["client_gone"] == 1 })
+	waitFor(t, "the client is given up", func() bool { return f.Errors()["write_timeout"] == 1 })
 	waitFor(t, "its connection is closed", func() bool { return f.listener.Connections() == 0 })
 	_ = nc.SetReadDeadline(time.Now().Add(patience))
 	if _, err := io.Copy(io.Discard, nc); !errors.Is(err, syscall.ECONNRESET) {

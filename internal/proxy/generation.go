@@ -141,4 +141,14 @@ type Limits struct {
 	MaxHeaderSize  int
 	MaxBodySize    int64 // 0: none
 	HTTPSPort      int   // where all requests are sent to by a redirect; 0: they are served
+
+	MaxHeaderFields int   // 0: those of package wire alone
+	MaxTarget       int   // bytes of a request target; 0: none
+	MaxHandshakes   int   // at once; 0: none
+	MaxRequests     int   // of one connection; 0: none
+	MinBodyRate     int64 // bytes a second; 0: none
+	MinResponseRate int64 // bytes a second; 0: none
+	MaxConnections  int   // at once; 0: none
+	MaxPerClient    int   // of them; 0: half of what is let in
+	WaitWhenFull    bool  // connections beyond them wait in the kernel
 }

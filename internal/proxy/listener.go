@@ -47,6 +47,13 @@ type Listener struct {
 	draining atomic.Bool
 	shared   atomic.Bool // somebody else accepts from the socket too
 	lent     bool        // the socket is somebody else's
+	turns    atomic.Pointer[turns]
+	seats    seats // of proxy.admission
+	rejected [refusals]atomic.Int64
+	told     reporter // of connections that were not let in
+	refused  chan turnedAway
+	shownOut chan struct{} // closed when showOut returned
+	refusing sync.Once     // ends
 	mu       sync.Mutex
 	conns    map[*clientConn]struct{}
 	served   chan struct{} // closed when Serve returned
@@ -54,7 +61,8 @@ type Listener struct {
 
 // NewListener makes a listener on ln; Serve must be called.
 func (p *Proxy) NewListener(name string, ln net.Listener, lim Limits) *Listener {
-	l := &Listener{proxy: p, ln: ln, conns: map[*clientConn]struct{}{}, served: make(chan struct{})}
+	l := &Listener{proxy: p, ln: ln, conns: map[*clientConn]struct{}{}, served: make(chan struct{}),
+		refused: make(chan turnedAway, maxRefused), shownOut: make(chan struct{})}
 	l.Configure(name, lim)
 	l.server = &fasthttp.Server{
 		Handler: p.handle,
@@ -89,6 +97,8 @@ func (quietLogger) Printf(string, ...any) {}
 func (l *Listener) Configure(name string, lim Limits) {
 	l.name.Store(&name)
 	l.limits.Store(&lim)
+	l.setTurns(lim.MaxHandshakes)
+	l.reconsider()
 }
 
 // Name is the listener's name.
@@ -100,6 +110,7 @@ func (l *Listener) Addr() net.Addr { return l.ln.Addr() }
 // Serve accepts connections until Shutdown.
 func (l *Listener) Serve() error {
 	defer close(l.served)
+	go l.showOut()
 	return l.server.Serve(acceptor{l})
 }
 
@@ -113,15 +124,14 @@ func (a acceptor) Close() error   { return nil }
 func (a acceptor) Accept() (net.Conn, error) {
 	pause := time.Duration(0)
 	for {
+		a.awaitRoom()
 		nc, err := a.ln.Accept()
 		if err == nil {
 			a.accepts()
-			c, err := newClientConn(nc, a.Listener)
-			if err != nil {
-				_ = nc.Close()
+			c := a.admit(nc)
+			if c == nil {
 				continue
 			}
-			a.add(c)
 			return c, nil
 		}
 		if a.draining.Load() || errors.Is(err, net.ErrClosed) {
@@ -144,6 +154,7 @@ func (l *Listener) remove(c *clientConn) {
 	l.mu.Lock()
 	delete(l.conns, c)
 	l.mu.Unlock()
+	l.leave(c.seat)
 }
 
 // Accepted is the number of connections ever accepted.
@@ -203,6 +214,8 @@ func (l *Listener) Socket() net.Listener { return l.ln }
 
 func (l *Listener) stopAccepting() {
 	l.draining.Store(true)
+	l.reconsider()
+	defer l.endRefusals()
 	if d, ok := l.ln.(interface{ SetDeadline(time.Time) error }); ok && l.shared.Load() {
 		// Accept returns a connection, or none: it takes none that it does not return.
 		_ = d.SetDeadline(time.Unix(1, 0))
@@ -254,13 +267,9 @@ func (l *Listener) serveFD(fd int) {
 	if err != nil {
 		return
 	}
-	c, err := newClientConn(nc, l)
-	if err != nil {
-		_ = nc.Close()
-		return
+	if c := l.admit(nc); c != nil {
+		go func() { _ = l.server.ServeConn(c) }()
 	}
-	l.add(c)
-	go func() { _ = l.server.ServeConn(c) }()
 }
 
 // release lets go of connections that have nothing in flight.

@@ -15,6 +15,7 @@ import (
 // Proxy serves requests by the generation in force.
 type Proxy struct {
 	generation atomic.Pointer[Generation]
+	admission  admission
 	reports    reporter
 	records    reporter
 	errorLog   errorlog.Log
@@ -29,6 +30,7 @@ type Proxy struct {
 // New makes a proxy that serves g.
 func New(g *Generation) *Proxy {
 	p := &Proxy{}
+	p.admission.init()
 	p.generation.Store(g)
 	return p
 }

@@ -61,7 +61,7 @@ func (c *clientConn) handshake() error {
 	}
 	err := c.waitHello()
 	if err == nil {
-		err = c.socket.TLS().HandshakeContext(context.Background())
+		err = c.handshakeInTurn(by)
 	}
 	c.at = transport.Now()
 	if err != nil {

@@ -25,11 +25,13 @@ const (
 type tunnel struct {
 	websocket bool
 	idle      time.Duration // silence both ways that ends it; 0: none
+	limits    *Limits       // of the client's side
 	client    direction     // client to backend
 	backend   direction     // backend to client
 	lastUsed  atomic.Int64  // on the package clock
 	leaving   atomic.Bool
 	broken    atomic.Bool  // one end broke off
+	stalled   atomic.Bool  // the client did not take what it got
 	endBy     atomic.Int64 // when the tunnel ends whatever happens; 0: not set
 }
 
@@ -56,12 +58,13 @@ func (x *exchange) upgrade() {
 	x.bind()
 	x.out = x.appendResponseHead(x.out[:0], false)
 	if err := c.send(x.out); err != nil {
-		x.clientLost()
+		x.clientLost(err)
 		return
 	}
 	c.keepHead()
 	x.keepReading()
-	t := &tunnel{idle: c.listener.limits.Load().UpgradeTimeout}
+	lim := c.listener.limits.Load()
+	t := &tunnel{idle: lim.UpgradeTimeout, limits: lim}
 	t.websocket = wire.EqualFold(x.resp.First(wire.KindUpgrade), "websocket")
 	t.client = direction{t: t, from: &c.socket, to: &conn.Socket, mask: true, early: &c.rd}
 	t.backend = direction{t: t, from: &conn.Socket, to: &c.socket, early: &conn.Reader}
@@ -83,6 +86,9 @@ func (x *exchange) upgrade() {
 	<-done
 	x.bytesIn, x.bytesOut = t.client.passed, t.backend.passed
 	if t.broken.Load() {
+		if t.stalled.Load() {
+			x.report(CauseWriteTimeout, "")
+		}
 		c.abort = true
 		conn.Socket.ResetOnClose()
 	}
@@ -141,6 +147,7 @@ func (d *direction) interrupt() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	_ = d.from.SetReadDeadline(time.Unix(1, 0))
+	d.to.Hurry()
 	_ = d.to.SetWriteDeadline(time.Unix(1, 0))
 }
 
@@ -170,10 +177,15 @@ func (d *direction) arm() {
 func (d *direction) armWrite() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	by := transport.Now() + tunnelStall
-	if end := time.Duration(d.t.endBy.Load()); end > 0 && end < by {
-		by = end
+	stall, rate := tunnelStall, int64(0)
+	if d == &d.t.backend { // which sends to the client
+		stall, rate = d.t.limits.WriteTimeout, d.t.limits.MinResponseRate
 	}
+	by := transport.Now() + stall
+	if end := time.Duration(d.t.endBy.Load()); end > 0 {
+		by, stall = min(by, end), 0 // nobody gets more time than that
+	}
+	d.to.SetPace(stall, rate)
 	_ = d.to.SetWriteDeadline(transport.Deadline(by))
 }
 
@@ -197,6 +209,9 @@ func (d *direction) run() {
 		return
 	}
 	if err != errTunnelEnds {
+		if d == &d.t.backend && d.t.endBy.Load() == 0 && errors.Is(err, os.ErrDeadlineExceeded) {
+			d.t.stalled.Store(true)
+		}
 		d.t.broken.Store(true)
 	}
 	d.t.end()
@@ -289,7 +304,8 @@ func (d *direction) pass(p []byte) error {
 	return d.sayGoingAway(between)
 }
 
-// tunnelStall ends a tunnel whose receiver takes nothing for so long.
+// tunnelStall ends a tunnel whose backend takes nothing for so long; clients have
+// write_timeout.
 const tunnelStall = time.Minute
 
 // onDeadline decides what a wake-up or the end of a wait means.

@@ -69,6 +69,7 @@ func (u *upload) start(x *exchange) {
 	u.x = x
 	u.chunked = x.req.Chunked()
 	u.maxBody = x.c.listener.limits.Load().MaxBodySize
+	x.c.patience = x.c.listener.limits.Load().BodyTimeout
 	framing := wire.FramingLength
 	if u.chunked {
 		framing = wire.FramingChunked

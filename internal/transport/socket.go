@@ -20,6 +20,7 @@ type Socket struct {
 	fd       int
 	raw      syscall.RawConn
 	secure   *secure // nil without TLS
+	pace     pace
 
 	// Of a read and of a write that wait in the runtime. The functions are
 	// made once: closures made for each call would be garbage.
@@ -128,7 +129,11 @@ func (s *Socket) Write(p []byte) (int, error) {
 func (s *Socket) write(p []byte) (int, error) {
 	s.out = transfer{p: p}
 	err := s.raw.Write(s.writeFn)
+	if s.pace.since != 0 {
+		err = s.settlePace(err)
+	}
 	n := s.out.n
+	s.pace.given += int64(n)
 	if err == nil {
 		err = s.out.err
 	}
@@ -141,6 +146,7 @@ func (s *Socket) tryWrite(uintptr) bool {
 	n, err := s.writeNow(t.p[t.n:])
 	t.n += n
 	if err == errAgain {
+		s.pace.waits()
 		return false
 	}
 	t.err = err
