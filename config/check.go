@@ -30,6 +30,7 @@ func (d *draft) build(w *walker, root section) *Config {
 		}
 		c.Pools = append(c.Pools, p.Pool)
 	}
+	c.Pools = append(c.Pools, d.authPools()...)
 	c.Errors = d.errors
 	if a := d.accessLog; a != nil && !a.Off {
 		c.AccessLog = a
@@ -94,6 +95,9 @@ func (d *draft) poolRefs() []poolRef {
 	for _, r := range d.routes {
 		if r.pool.val != "" {
 			refs = append(refs, r.pool)
+		}
+		if r.forward != nil && r.forward.pool.val != "" {
+			refs = append(refs, r.forward.pool)
 		}
 		if r.split == nil {
 			continue
@@ -196,6 +200,9 @@ func (r *routeDraft) expanded(host, path string) Route {
 		for _, b := range r.split.to {
 			out.Split.To = append(out.Split.To, WeightedPool{Pool: b.pool.val, Weight: b.weight})
 		}
+	}
+	if r.forward != nil {
+		out.ForwardAuth = &r.forward.ForwardAuth
 	}
 	if out.Name == "" {
 		out.Name = host + path

@@ -36,6 +36,8 @@ func gateKeys() []field[routeDraft] {
 			"Which scripts of other origins may use it; preflights are answered here, and `Access-Control-*` of the backend is replaced.").defaults("none, left to the backend"),
 		key("basic_auth", optional(basicAuthMapping().kind()), func(r *routeDraft) **auth.Options { return &r.BasicAuth },
 			"Asks for a name and a password; without the right ones 401.").defaults("none"),
+		key("forward_auth", optional(forwardAuthMapping().kind()), func(r *routeDraft) **forwardDraft { return &r.forward },
+			"Asks another server: 2xx lets the request in, any other answer goes to the client.").defaults("none"),
 		key("security_headers", orTrue(securityMapping()), func(r *routeDraft) **browser.Security { return &r.SecurityHeaders },
 			"Tells browsers to be careful, where the backend does not.").defaults("none"),
 	}
@@ -135,6 +137,9 @@ func likelyRate(s string) string {
 
 // checkGate finds keys of a route that contradict each other.
 func checkGate(w *walker, s section, r *routeDraft) {
+	if s.has("basic_auth") && s.has("forward_auth") {
+		w.failf(s.at["forward_auth"], "cannot stand beside basic_auth: one of them says who may come in")
+	}
 	if r.CORS == nil || !s.good("response_headers", "cors") {
 		return
 	}

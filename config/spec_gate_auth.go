@@ -1,8 +1,35 @@
 package config
 
 import (
+	"fmt"
+	"net"
+	"net/url"
+	"strings"
+	"time"
+
 	"steelyard/internal/auth"
+	"steelyard/internal/rewrite"
+	"steelyard/internal/wire"
 )
+
+// ForwardAuth asks another server whether a request may come in.
+type ForwardAuth struct {
+	// Pool is asked. The URL of a server makes a pool of its own.
+	Pool string
+	Path string // with its query
+	Host string // "": the address of the backend
+	// Timeout bounds the answer; default 5s.
+	Timeout time.Duration
+	// RequestHeaders that the server sees; none: all. ResponseHeaders that go from
+	// its answer to the backend. In lower case.
+	RequestHeaders, ResponseHeaders []string
+}
+
+type forwardDraft struct {
+	ForwardAuth
+	pool    placed[string] // of the file
+	address string         // of a server in place of it
+}
 
 func basicAuthMapping() mapping[auth.Options] {
 	type pair = [2]string
@@ -51,4 +78,115 @@ func basicAuthMapping() mapping[auth.Options] {
 		},
 		validate: func(o *auth.Options) error { return o.Validate() },
 	}
+}
+
+func forwardAuthMapping() mapping[forwardDraft] {
+	name := checked("text", "a header name", func(s string) error {
+		if err := (rewrite.Headers{Remove: []string{s}}).Validate(); err != nil {
+			return fmt.Errorf("%q %s", clip(s), strings.TrimPrefix(err.Error(), fmt.Sprintf("remove %q: ", s)))
+		}
+		return nil
+	})
+	return mapping[forwardDraft]{
+		noun:    "settings of forward_auth",
+		shortIs: "the url alone",
+		short: func(w *walker, v value, f *forwardDraft) bool {
+			return isText(v.node) && (authURL().read(w, v, f) || true)
+		},
+		fresh: func() forwardDraft { return forwardDraft{ForwardAuth: ForwardAuth{Timeout: 5 * time.Second}} },
+		fields: []field[forwardDraft]{
+			key("url", authURL(), func(f *forwardDraft) *forwardDraft { return f },
+				"Where to ask: a server, or a pool, whose checks, retries and TLS then hold.").needed(),
+			key("timeout", duration(time.Millisecond, time.Minute, ""), func(f *forwardDraft) *time.Duration { return &f.Timeout },
+				"Longest time for the answer; then 503."),
+			key("request_headers", oneOrMore(name), func(f *forwardDraft) *[]string { return &f.RequestHeaders },
+				"Headers of the request that are sent along, beside the `X-Forwarded-*` that say what is asked for.").defaults("all"),
+			key("response_headers", oneOrMore(name), func(f *forwardDraft) *[]string { return &f.ResponseHeaders },
+				"Headers of the answer that the backend gets. What clients send under these names never arrives.").defaults("none"),
+		},
+		check: func(_ *walker, _ section, f *forwardDraft) {
+			for _, list := range [][]string{f.RequestHeaders, f.ResponseHeaders} {
+				for i := range list {
+					list[i] = strings.ToLower(list[i])
+				}
+			}
+		},
+	}
+}
+
+// authURL is http://host:port/path or pool:NAME/path.
+func authURL() kind[forwardDraft] {
+	const allowed = "http://host:port/path, or pool:NAME/path"
+	return kind[forwardDraft]{typ: "URL", allowed: allowed, read: func(w *walker, v value, to *forwardDraft) bool {
+		text, ok := w.text(v, allowed)
+		if !ok {
+			return false
+		}
+		if bad := to.parse(text, v); bad != nil {
+			w.fail(v, Error{Msg: bad.msg, Allowed: allowed, Suggest: bad.suggest})
+			return false
+		}
+		return true
+	}}
+}
+
+func (f *forwardDraft) parse(text string, at value) *wrong {
+	rest, isPool := strings.CutPrefix(text, "pool:")
+	if isPool {
+		name, path, slash := strings.Cut(rest, "/")
+		f.Path = "/" + path
+		f.Pool, f.pool = name, placed[string]{val: name, at: at}
+		switch {
+		case name == "" || strings.HasPrefix(path, "/"):
+			return &wrong{msg: fmt.Sprintf("%q does not name a pool", clip(text)), suggest: "pool:" + strings.TrimLeft(rest, "/")}
+		case slash && !plainPath(f.Path):
+			return &wrong{msg: fmt.Sprintf("%q has a path that cannot be asked for", clip(text))}
+		}
+		return nil
+	}
+	u, err := url.Parse(text)
+	switch {
+	case err != nil || u.Host == "":
+		return &wrong{msg: fmt.Sprintf("%q is not a URL", clip(text))}
+	case u.Scheme == "https":
+		return &wrong{msg: "a server with TLS is asked by way of a pool, which says how its certificate is verified", suggest: "pool:NAME" + u.EscapedPath()}
+	case u.Scheme != "http" || u.User != nil || u.Fragment != "":
+		return &wrong{msg: fmt.Sprintf("%q is not a plain http URL", clip(text))}
+	}
+	port := u.Port()
+	if port == "" {
+		port = "80"
+	}
+	address, bad := parseAddress(net.JoinHostPort(u.Hostname(), port), false)
+	if bad != nil {
+		return bad
+	}
+	if f.Path = u.RequestURI(); !plainPath(f.Path) {
+		return &wrong{msg: fmt.Sprintf("%q has a path that cannot be asked for", clip(text))}
+	}
+	f.address, f.Pool, f.Host = address, "forward_auth:"+address, u.Host
+	return nil
+}
+
+// plainPath reports whether a path can stand in a request line.
+func plainPath(path string) bool {
+	var r wire.Request
+	return r.Parse([]byte("GET "+path+" HTTP/1.1\r\nHost: a\r\n\r\n")) == nil
+}
+
+// authPools are the pools of servers that are named by a URL, one for each.
+func (d *draft) authPools() (pools []Pool) {
+	made := map[string]bool{}
+	for _, r := range d.routes {
+		f := r.forward
+		if f == nil || f.address == "" || made[f.Pool] {
+			continue
+		}
+		made[f.Pool] = true
+		p := poolMapping().fresh().Pool
+		p.Name, p.Line = f.Pool, r.at.line
+		p.Backends = []Backend{{Address: f.address, Weight: 1, Line: r.at.line}}
+		pools = append(pools, p)
+	}
+	return pools
 }

@@ -20,8 +20,10 @@ type routeDraft struct {
 	match matchDraft
 	pool  placed[string]
 	split *splitDraft
-	at    value
-	whole bool // its match was read without an error, and it has one action
+	// forward_auth, whose pool may be one of its own.
+	forward *forwardDraft
+	at      value
+	whole   bool // its match was read without an error, and it has one action
 }
 
 type matchDraft struct {

@@ -165,6 +165,8 @@ type Route struct {
 	CORS *browser.CORS
 	// BasicAuth asks who the client is.
 	BasicAuth *auth.Options
+	// ForwardAuth asks another server whether a request may come in.
+	ForwardAuth *ForwardAuth
 	// SecurityHeaders say what browsers are to be careful with.
 	SecurityHeaders *browser.Security
 	// Line is where the route stands in its file.

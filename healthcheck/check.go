@@ -18,6 +18,7 @@ type Check struct {
 	ctx       context.Context
 	cancel    context.CancelFunc
 	state     atomic.Uint32
+	silent    atomic.Bool
 
 	// Guarded by Scheduler.mu.
 	due     time.Duration
@@ -84,6 +85,12 @@ func (o *Options) fast() time.Duration {
 
 // State is the state in force. It costs one atomic load.
 func (c *Check) State() State { return State(c.state.Load()) }
+
+// Silent reports that the backend is unhealthy, and that not one byte came from
+// it when it was checked the last time: its process hangs or is stopped, or its
+// machine is gone. What waits for an answer of it may wait for ever. It costs one
+// atomic load.
+func (c *Check) Silent() bool { return c.silent.Load() }
 
 // Address is that of the target.
 func (c *Check) Address() string { return c.target.Address }
@@ -201,6 +208,9 @@ func (c *Check) record(begun time.Time, latency time.Duration, status int, err e
 	if changed {
 		c.since = time.Now()
 		c.state.Store(uint32(c.machine.State()))
+	}
+	if !errors.Is(err, ErrNotChecked) {
+		c.silent.Store(c.machine.State() == Unhealthy && errors.Is(err, ErrSilent))
 	}
 	c.mu.Unlock()
 	if changed && c.target.Changed != nil {

@@ -154,7 +154,7 @@ func (p *grpcProbe) request(ctx context.Context, at place) *http.Request {
 // callError says why a call has not ended.
 func (p *grpcProbe) callError(ctx context.Context, err error, heard *sniffer) error {
 	if timedOut(ctx, err) {
-		return errors.New("no response within " + p.timeout.String())
+		return silence("no response within " + p.timeout.String())
 	}
 	first := heard.start()
 	switch {

@@ -17,7 +17,8 @@ import (
 type Probe interface {
 	// Run checks the backend at address (host:port, [v6]:port or unix:/path)
 	// until ctx ends. status is that of Result. The error says what happened and
-	// what was expected; it wraps ErrNotChecked if nothing was learned.
+	// what was expected; it wraps ErrNotChecked if nothing was learned, and
+	// ErrSilent if nothing came from the backend.
 	Run(ctx context.Context, address string) (status int, err error)
 }
 

@@ -94,7 +94,11 @@ func (p *tcpProbe) answerError(ctx context.Context, err error, answer []byte) er
 		why = "connection reset"
 	}
 	if len(answer) == 0 {
-		return errors.New(why + ", expected " + shortQuote(string(p.expect)))
+		why += ", expected " + shortQuote(string(p.expect))
+		if timedOut(ctx, err) {
+			return silence(why)
+		}
+		return errors.New(why)
 	}
 	return errors.New("expected " + shortQuote(string(p.expect)) + ", got " + excerpt(answer) + "; " + why)
 }

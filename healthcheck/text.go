@@ -28,6 +28,16 @@ type notChecked struct{ text string }
 func (e *notChecked) Error() string { return "not checked: " + e.text }
 func (e *notChecked) Unwrap() error { return ErrNotChecked }
 
+// ErrSilent is wrapped by errors of a Probe that has waited in vain, for a
+// connection or for the first byte of an answer.
+var ErrSilent = errors.New("silent")
+
+// silence is an error that wraps ErrSilent without repeating it.
+type silence string
+
+func (e silence) Error() string { return string(e) }
+func (e silence) Unwrap() error { return ErrSilent }
+
 // clip makes s fit for people and for Result.Err: printable, valid UTF-8, at
 // most limit bytes.
 func clip(s string, limit int) string {
@@ -90,7 +100,7 @@ func dialError(ctx context.Context, err error, timeout time.Duration) error {
 	case errors.As(err, &dns):
 		return errors.New("cannot resolve " + quote(dns.Name) + ": " + dns.Err)
 	case timedOut(ctx, err):
-		return errors.New("no connection within " + timeout.String())
+		return silence("no connection within " + timeout.String())
 	case errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE):
 		return &notChecked{"too many open files here; raise the limit (ulimit -n)"}
 	case errors.Is(err, syscall.EADDRNOTAVAIL):
@@ -141,7 +151,7 @@ func readError(ctx context.Context, err error, begun bool, timeout time.Duration
 	case timedOut(ctx, err) && begun:
 		return errors.New("response not complete within " + timeout.String())
 	case timedOut(ctx, err):
-		return errors.New("no response within " + timeout.String())
+		return silence("no response within " + timeout.String())
 	}
 	reset := errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
 	switch {

@@ -122,6 +122,7 @@ func (s *Server) endpoints(o Options) []endpoint {
 		{"GET /api/v1/backends", false, s.listBackends},
 		{"POST /api/v1/pools/{pool}/release", true, s.withPool(s.release)},
 		{"POST /api/v1/pools/{pool}/backends/{address}/{action}", true, s.withPool(s.operate)},
+		{"GET /api/v1/listeners", false, s.listListeners},
 		{"GET /api/v1/routes", false, s.listRoutes},
 		{"POST /api/v1/explain", false, s.explain},
 		{"GET /api/v1/errors", false, s.listErrors},

@@ -21,6 +21,8 @@ type Control interface {
 	Pools() []*pool.Pool
 	// Consul is the connection to Consul; nil when nothing asks for it.
 	Consul() *discovery.Consul
+	// ListenerSamples are the listeners now in force, in the order of the file.
+	ListenerSamples() []metrics.ListenerSample
 	// Routes are those now in force, in the order in which they are tried.
 	Routes() []RouteView
 	// Explain says what would become of a request. An error means that the

@@ -59,6 +59,17 @@ func (c *fakeControl) Stopping() bool { return c.stopping.Load() }
 
 func (c *fakeControl) Consul() *discovery.Consul { return nil }
 
+func (c *fakeControl) ListenerSamples() []metrics.ListenerSample {
+	now := time.Now()
+	return []metrics.ListenerSample{
+		{Name: "web", Address: "127.0.0.1:80", Connections: 3, Accepted: 9},
+		{Name: "secure", Address: "127.0.0.1:443", TLS: &metrics.TLSSample{
+			Handshakes: [2][2]int64{{1, 2}, {3, 4}}, Failed: []metrics.CauseCount{{Cause: "timeout", Count: 5}, {Cause: "alpn"}}, ClientProblem: "gone",
+			Certificates: []metrics.CertificateSample{{File: "a.pem", Hosts: []string{"a.test"}, KeyType: "rsa", Issuer: "CN=x", Serial: "1f", From: now, Until: now, Expiring: true, Problem: "is empty", OCSP: "good"}},
+		}},
+	}
+}
+
 func (c *fakeControl) Routes() []RouteView {
 	return []RouteView{
 		{Name: "api", Line: 5, Match: map[string]any{"host": "api.example.com", "method": []string{"GET"}}, Action: "pool", To: []string{"web"}, Requests: 7},

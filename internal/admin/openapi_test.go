@@ -93,6 +93,7 @@ func TestAnswersAreAsDocumented(t *testing.T) {
 		{"POST", backend, "", `{"for": 1}`, 400},
 		{"GET", "/api/v1/backends", "", "", 200},
 		{"POST", "/api/v1/pools/{pool}/release", "", "", 200},
+		{"GET", "/api/v1/listeners", "", "", 200},
 		{"GET", "/api/v1/routes", "", "", 200},
 		{"POST", "/api/v1/explain", "", `{"host": "x", "headers": {"cookie": "a=b"}}`, 200},
 		{"POST", "/api/v1/explain", "", `{"path": "x"}`, 400},

@@ -90,3 +90,10 @@ func (a *App) GenerationSample() metrics.GenerationSample {
 		LastReload: c.at, LastReloadOK: c.ok, Rollbacks: c.rollbacks,
 	}
 }
+
+// ListenerSamples are the listeners now in force, in the order of the file.
+func (a *App) ListenerSamples() []metrics.ListenerSample {
+	var s metrics.Sample
+	sampleListeners(&s, a.now().listeners)
+	return s.Listeners
+}

@@ -46,7 +46,7 @@ func newGateBuilder(s *ratelimit.Store, g *auth.Guard, before *kept) *gateBuilde
 }
 
 // gate is what requests have to pass on a route, nil if there is nothing.
-func (b *gateBuilder) gate(c *config.Route) (*proxy.Gate, error) {
+func (b *gateBuilder) gate(c *config.Route, targets map[string]*proxy.Target) (*proxy.Gate, error) {
 	g := proxy.Gate{Access: access.NewList(c.Allow, c.Deny), Rate: b.rate(c)}
 	if c.CORS != nil {
 		g.CORS = browser.CompileCORS(*c.CORS)
@@ -57,6 +57,12 @@ func (b *gateBuilder) gate(c *config.Route) (*proxy.Gate, error) {
 	var err error
 	if g.Basic, err = b.basic(c); err != nil {
 		return nil, fmt.Errorf("basic_auth: %w", err)
+	}
+	if f := c.ForwardAuth; f != nil {
+		g.Forward = &proxy.ForwardAuth{
+			Pool: targets[f.Pool].Pool, Path: f.Path, Host: f.Host, Timeout: f.Timeout,
+			RequestHeaders: f.RequestHeaders, ResponseHeaders: f.ResponseHeaders,
+		}
 	}
 	if g == (proxy.Gate{}) {
 		return nil, nil

@@ -199,7 +199,7 @@ func (b *builder) route(c *config.Route) (r *proxy.Route, err error) {
 	if r.ResponseHeaders, err = rewrite.CompileHeaders(c.ResponseHeaders); err != nil {
 		return nil, err
 	}
-	if r.Gate, err = b.gates.gate(c); err != nil {
+	if r.Gate, err = b.gates.gate(c, b.targets); err != nil {
 		return nil, err
 	}
 	switch {

@@ -114,6 +114,8 @@ var shownElsewhere = []struct {
 	{"TestSecurityHeaders", scenario("gate/browser_test.go"),
 		prefixed("routes[].security_headers", []string{"", ".no_sniff", ".frames", ".referrer", ".policy", ".override", ".hide_server"})},
 	{"TestBasicAuth", scenario("gate/auth_test.go"), prefixed("routes[].basic_auth", []string{"", ".realm", ".users", ".file", ".forward"})},
+	{"TestForwardAuth", scenario("gate/forward_test.go"), prefixed("routes[].forward_auth", []string{"", ".url", ".request_headers", ".response_headers"})},
+	{"TestForwardAuthThatFails", scenario("gate/forward_test.go"), []string{"routes[].forward_auth.timeout"}},
 	{"TestATokenIsNeeded", scenario("admin/access_test.go"), []string{"admin.token"}},
 	{"TestATokenIsExchanged", scenario("admin/access_test.go"), []string{"admin.token_file"}},
 	{"TestWhoIsTrusted", scenario("backendtls/trust_test.go"), ofPool("tls", "tls.ca", "tls.server_name", "tls.cert", "tls.key", "tls.min_version", "tls.verify")},

@@ -25,6 +25,7 @@ type Endpoint struct {
 	refusals  atomic.Int64      // dials that failed, ever
 	heldOff   atomic.Bool       // the writer leaves it alone, so it need not hear of more failed dials
 	cut       atomic.Bool       // draining is over: what is in flight has to end
+	silent    atomic.Bool       // its check takes it out, and hears nothing of it
 
 	mu      sync.Mutex
 	tunnels map[Tunnel]struct{}
@@ -137,6 +138,19 @@ func (e *Endpoint) ObserveFirstByte(d time.Duration) { e.firstByte.Observe(d) }
 // Cut reports whether the backend was drained and its time is over: what is
 // still in flight on it has to end.
 func (e *Endpoint) Cut() bool { return e.cut.Load() }
+
+// Silent reports that the backend is out because its checks wait for it in vain:
+// what waits for its answer had better ask another one. The pool's snapshot has
+// known that the backend is out before.
+func (e *Endpoint) Silent() bool { return e.silent.Load() }
+
+// hush brings Silent up to date.
+func (e *Endpoint) hush() {
+	silent := e.verdict == verdictUnhealthy && e.checked.Check != nil && e.checked.Silent()
+	if silent != e.silent.Load() {
+		e.silent.Store(silent)
+	}
+}
 
 // cutAll ends what is in flight. Exchanges ask Cut several times a second;
 // upgraded connections have to be told.

@@ -176,6 +176,9 @@ func (w *writer) publish() {
 	w.stale = false
 	w.tellMembers()
 	w.store(w.build(began))
+	for _, e := range w.endpoints { // after the snapshot, so that who leaves does not come back
+		e.hush()
+	}
 	w.getReady(began) // last, so that whoever waited for it finds the backends
 	w.nextLook = time.Now().Add(time.Since(began))
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"strings"
 	"sync"
@@ -19,7 +20,7 @@ import (
 // fakeProbe finds a backend as a test has put it.
 type fakeProbe struct {
 	mu    sync.Mutex
-	is    map[string]string // down, hangs, slow (once), or up
+	is    map[string]string // down, mute, hangs, slow (once), or up
 	tried map[string]int
 }
 
@@ -37,6 +38,9 @@ func (p *fakeProbe) Run(ctx context.Context, address string) (int, error) {
 		return 500, errors.New("status 500, expected 200 to 399")
 	case "slow":
 		time.Sleep(700 * time.Millisecond) // longer than startGrace
+	case "mute":
+		<-ctx.Done()
+		return 0, fmt.Errorf("no response: %w", healthcheck.ErrSilent)
 	case "hangs":
 		<-ctx.Done()
 		return 0, ctx.Err()

@@ -52,8 +52,10 @@ const (
 type budget struct {
 	share    atomic.Int64 // of budgetScale
 	spent    atomic.Int64 // retries ever charged
+	moved    atomic.Int64 // requests ever sent elsewhere by MayMove
 	requests [2]atomic.Int64
 	charged  [2]atomic.Int64
+	moves    [2]atomic.Int64
 }
 
 // rotate forgets what is older than one to two slots.
@@ -62,6 +64,8 @@ func (b *budget) rotate(s *Stats) {
 	b.charged[0].Store(b.charged[1].Load())
 	b.requests[1].Store(s.Requests.Load())
 	b.charged[1].Store(b.spent.Load())
+	b.moves[0].Store(b.moves[1].Load())
+	b.moves[1].Store(b.moved.Load())
 }
 
 // MayRetry charges one retry of a request that a backend may have seen, and
@@ -74,6 +78,24 @@ func (p *Pool) MayRetry() bool {
 	if b.spent.Add(1)-b.charged[0].Load() > allowed {
 		b.spent.Add(-1)
 		p.Stats.RetriesDenied.Add(1)
+		return false
+	}
+	return true
+}
+
+// MayMove charges one request that waits for a backend which has fallen silent
+// and could be sent to another. That backend does nothing with it, so this is not
+// charged as a retry; but there may be many that wait, and together they are no
+// more than the recent requests, so that the others get twice their load at most.
+// Who may not move yet goes on waiting, and asks again.
+func (p *Pool) MayMove() bool {
+	b := &p.budget
+	allowed := int64(budgetFloor)
+	if b.share.Load() > 0 {
+		allowed += p.Stats.Requests.Load() - b.requests[0].Load()
+	}
+	if b.moved.Add(1)-b.moves[0].Load() > allowed {
+		b.moved.Add(-1)
 		return false
 	}
 	return true

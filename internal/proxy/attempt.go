@@ -25,6 +25,7 @@ var (
 	errResponseTimeout = errors.New("no response in time")
 	errUpload          = errors.New("the request body could not be read")
 	errDrained         = errors.New("the backend was drained")
+	errSilent          = fmt.Errorf("%w: the checks of the backend wait in vain too", errResponseTimeout)
 )
 
 // attempt sends the request to one backend and streams its response back. A
@@ -80,8 +81,10 @@ func (x *exchange) measure(f *failure) {
 // statuses have been counted where they were seen.
 func (f *failure) blames() bool {
 	switch f.cause {
-	case CauseReset, CauseResponseTimeout:
+	case CauseReset:
 		return true
+	case CauseResponseTimeout:
+		return !f.moved // its check has spoken, and may take it back at once
 	case CauseBadResponse:
 		return !f.granted
 	}
@@ -94,6 +97,13 @@ func (f *failure) blames() bool {
 func (x *exchange) markTried(f *failure, stale bool) {
 	if x.again && f.class == classUnsent {
 		x.attempts-- // it took two connections to learn that the backend is gone
+	}
+	if f.moved {
+		// It has waited for long: who can take it is another question by now. In
+		// this snapshot the silent one cannot.
+		x.snap, x.index, x.affine, x.again = x.target.Pool.Snapshot(), -1, affinity{}, false
+		x.tried.Reset()
+		return
 	}
 	x.again = stale && !x.freshOnly && x.affine.looked && x.affine.bound == x.index
 	x.freshOnly = x.freshOnly || stale
@@ -234,10 +244,29 @@ func (x *exchange) Tick() (time.Duration, error) {
 	if x.endpoint().Cut() {
 		return 0, errDrained
 	}
+	if x.endpoint().Silent() && x.mayMove() {
+		return 0, errSilent
+	}
 	if by > 0 {
 		return by - at, nil
 	}
 	return time.Hour, nil
+}
+
+// mayMove reports whether a request whose backend has fallen silent may be sent to
+// another one now: a process that hangs, or a machine that is gone, may never
+// answer. It takes a request that may be repeated, and somebody who would take
+// it. All others, and those that would be too many at once, go on waiting.
+func (x *exchange) mayMove() bool {
+	r := &x.target.Retry
+	if x.begun || !x.repeatable || !r.Reset && !r.Timeout || x.attempts >= r.Attempts {
+		return false
+	}
+	if x.up.running && x.up.endedAt.Load() == 0 || !x.up.replayable() || !x.up.withinLimit() {
+		return false
+	}
+	snap := x.target.Pool.Snapshot()
+	return !snap.FailOpen && snap.Peek(x.key, &pool.Tried{}) >= 0 && x.target.Pool.MayMove()
 }
 
 // endpoint is the backend of the attempt.
@@ -303,6 +332,8 @@ func (x *exchange) headFailure(err error) *failure {
 		return &failure{cause: CauseDrained, class: classPossible}
 	case errors.Is(err, errUpload):
 		return &failure{cause: CauseBodyTimeout} // replaced by the upload's own
+	case errors.Is(err, errSilent):
+		return &failure{cause: CauseResponseTimeout, class: classPossible, moved: true, detail: err.Error()}
 	case errors.Is(err, errResponseTimeout):
 		return &failure{cause: CauseResponseTimeout, class: classPossible}
 	case errors.Is(err, wire.ErrHeadTooLarge), errors.Is(err, wire.ErrTooManyFields):
@@ -345,7 +376,7 @@ func (x *exchange) isRepeatable() bool {
 func (x *exchange) mayRetry(f *failure) bool {
 	r := &x.target.Retry
 	switch {
-	case f.granted:
+	case f.granted, f.moved:
 		return true
 	case f.class == classNever || x.attempts >= r.Attempts || !x.up.replayable():
 		return false

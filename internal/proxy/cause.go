@@ -99,7 +99,7 @@ func (c Cause) String() string { return causes[c].name }
 // what it sent; those are for the log alone.
 func (c Cause) private() bool {
 	switch c {
-	case CauseNoBackend, CauseConnectRefused, CauseConnectTimeout, CauseConnectFailed, CauseNoFiles, CauseTLSFailed, CauseBadResponse:
+	case CauseNoBackend, CauseConnectRefused, CauseConnectTimeout, CauseConnectFailed, CauseNoFiles, CauseTLSFailed, CauseBadResponse, CauseAuthUnavailable:
 		return true
 	}
 	return false

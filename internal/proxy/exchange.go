@@ -94,7 +94,7 @@ func (x *exchange) release() {
 	x.repeatable, x.freshOnly, x.again, x.interim = false, false, false, false
 	x.continued, x.begun = false, false
 	x.account = account{}
-	x.gate = gated{}
+	x.gate = x.gate.cleared()
 	clear(x.tries)
 	x.tries = x.tries[:0]
 	if x.read = x.read[:0]; cap(x.read) > maxKeptOut {
@@ -155,6 +155,7 @@ type failure struct {
 	detail  string
 	status  int  // answered instead of the cause's own; 0: that one
 	granted bool // the retry has been allowed already
+	moved   bool // allowed as well, because the backend has fallen silent
 }
 
 // retryClass says what a backend can know of a failed attempt.

@@ -23,6 +23,8 @@ type Gate struct {
 	Rate   *RateLimit
 	CORS   *browser.CORSPolicy
 	Basic  *auth.Basic
+	// Forward comes last, because it costs most.
+	Forward *ForwardAuth
 
 	// Security says what browsers are to be careful with; it refuses nobody.
 	Security *browser.SecurityPolicy
@@ -57,6 +59,15 @@ type gated struct {
 	limited bool // rate is there
 	own     bool // the response is Steelyard's
 	user    string
+	copied  []byte // lines for the backend that forward_auth has given
+}
+
+// cleared keeps nothing but the buffer, unless it has grown.
+func (g *gated) cleared() gated {
+	if cap(g.copied) > maxKeptOut {
+		return gated{}
+	}
+	return gated{copied: g.copied[:0]}
 }
 
 // pass reports whether the request may go on. If not, it has been answered.
@@ -75,8 +86,30 @@ func (x *exchange) pass(g *Gate) bool {
 	case g.CORS != nil && x.isPreflight():
 		x.answerPreflight(g.CORS)
 		return false
+	case g.Forward != nil:
+		return x.passForward(g.Forward)
 	}
 	return true
+}
+
+// passForward is pass for what another server decides.
+func (x *exchange) passForward(f *ForwardAuth) bool {
+	cause, detail, answered := x.askAuth(f)
+	switch {
+	case cause == CauseClientGone:
+		x.giveUp(&failure{cause: cause})
+		return false
+	case cause == CauseNone && !answered:
+		return true
+	case answered:
+		cause = CauseUnauthorized // for those who count
+	default:
+		x.answerCause(cause, 0, detail)
+	}
+	if s := x.route.Stats; s != nil {
+		s.refused[cause].Add(1)
+	}
+	return false
 }
 
 // refusal is why the gate does not let the request in, CauseNone if it does. To

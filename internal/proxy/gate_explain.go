@@ -63,6 +63,9 @@ func (e *explanation) gates(g *Gate, refused Cause) {
 			say("basic_auth: the Authorization would be verified; asking does not (%s)", realm)
 		}
 	}
+	if g.Forward != nil && refused == CauseNone {
+		say("forward_auth: %s", g.Forward.words())
+	}
 }
 
 // rateWords says how much is left of a rate limit.

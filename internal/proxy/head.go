@@ -32,6 +32,7 @@ func (x *exchange) appendRequestHead(dst []byte, ep *pool.Endpoint) []byte {
 	}
 	dst = append(dst, " HTTP/1.1\r\n"...)
 	dst = x.appendRequestFields(dst, ep)
+	dst = append(dst, x.gate.copied...)
 	dst = x.appendForwarded(dst)
 	dst = x.route.RequestHeaders.Append(dst, x)
 	if r.Upgrade != nil {
@@ -46,6 +47,7 @@ func (x *exchange) appendRequestHead(dst []byte, ep *pool.Endpoint) []byte {
 func (x *exchange) appendRequestFields(dst []byte, ep *pool.Endpoint) []byte {
 	r := x.req
 	rewritten := !x.route.RequestHeaders.Empty()
+	copies := x.route.Gate != nil && x.route.Gate.Forward != nil
 	list := r.Fields()
 	from, host := 0, false
 	for i := range list {
@@ -74,7 +76,7 @@ func (x *exchange) appendRequestFields(dst []byte, ep *pool.Endpoint) []byte {
 				continue
 			}
 		}
-		if drop || rewritten && x.route.RequestHeaders.Drops(r.Name(i)) {
+		if drop || copies && named(x.route.Gate.Forward.ResponseHeaders, r.Name(i)) || rewritten && x.route.RequestHeaders.Drops(r.Name(i)) {
 			dst = append(dst, r.Lines(from, i)...)
 			from = i + 1
 		}

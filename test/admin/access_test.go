@@ -15,7 +15,7 @@ const token = "a-token-of-the-tests"
 
 // calls are the reading calls of the API.
 var calls = []string{
-	"/api/v1/pools", "/api/v1/pools/web", "/api/v1/backends", "/api/v1/routes", "/api/v1/errors", "/api/v1/generation",
+	"/api/v1/pools", "/api/v1/pools/web", "/api/v1/backends", "/api/v1/listeners", "/api/v1/routes", "/api/v1/errors", "/api/v1/generation",
 	"/api/v1/audit", "/api/v1/log", "/api/v1/history", "/api/v1/openapi.json", "/api/v1/session", "/metrics",
 }
 

@@ -22,10 +22,10 @@ func TestABackendNamedTwiceCountsOnceAndStaysUntilNobodyNamesIt(t *testing.T) {
 		write(t, file, "["+strings.Join(addresses(all), ", ")+"]")
 	}
 	list(b, c)
-	ns := serveDNS(t, host, srv(t, c, 1, 1), srv(t, d, 1, 1))
+	ns := harness.ServeDNS(t, host, srv(t, c, 1, 1), srv(t, d, 1, 1))
 	s := harness.Start(t, onePool(agent.Address(), fmt.Sprintf(
 		`backends: [%s], source: [{consul: {service: web, max_removal: 100%%}}, {file: %s}, {dns: {name: _http._tcp.web.test, type: srv, servers: "%s", max_removal: 100%%}}]`,
-		a.Address, file, ns.address)))
+		a.Address, file, ns.Address)))
 	members(t, s, "web", addresses(apps)...)
 	l := begin(t, s.URL, 6)
 	l.soon = ttlAndABit
@@ -57,12 +57,12 @@ func TestABackendNamedTwiceCountsOnceAndStaysUntilNobodyNamesIt(t *testing.T) {
 	agent.Deregister("b")
 	named(b, "file ")
 
-	l.leaves("c", "nobody names c any more", func() { ns.holds(host, srv(t, d, 1, 1)) })
+	l.leaves("c", "nobody names c any more", func() { ns.Holds(host, srv(t, d, 1, 1)) })
 	l.leaves("b", "nobody names b any more", func() { list() })
 	members(t, s, "web", a.Address, d.Address)
 
 	// One source that cannot answer is no matter of the others.
-	ns.behaves(servfail)
+	ns.Behaves(harness.ServFail)
 	agent.Kill()
 	harness.Eventually(t, patience, "two sources cannot answer", func() bool {
 		bad := 0

@@ -154,7 +154,9 @@ func newCauseWorld(t *testing.T) *causeWorld {
 	for _, m := range regexp.MustCompile(`(?m)^  ([a-z_]+): \{(?:backends|source)`).FindAllStringSubmatch(causesYAML, -1) {
 		routes = append(routes, fmt.Sprintf("{match: {path: /%s}, pool: %[1]s}", m[1]))
 	}
-	routes = append(routes, "{match: {path: /denied}, deny: 127.0.0.0/8, respond: {status: 200}}", "{match: {path: /rate_limited}, rate_limit: 1/m, respond: {status: 200}}")
+	routes = append(routes, "{match: {path: /denied}, deny: 127.0.0.0/8, respond: {status: 200}}", "{match: {path: /rate_limited}, rate_limit: 1/m, respond: {status: 200}}",
+		"{match: {path: /cors_refused}, cors: https://a.test, respond: {status: 200}}", "{match: {path: /unauthorized}, basic_auth: {users: {a: $2a$04$abcdefghijklmnopqrstuu5Lo0g67CiD3M4RpN1BmBb4Crp5w7dbK}}, respond: {status: 200}}",
+		"{match: {path: /auth_unavailable}, forward_auth: http://"+harness.FreeAddress(t)+"/, respond: {status: 200}}")
 	pairs = append(pairs, "ROUTES", strings.Join(routes, ", "))
 	yaml := strings.NewReplacer(pairs...).Replace(causesYAML)
 	w.without = strings.Replace(yaml, "LEAVING", "", 1)
@@ -281,6 +283,11 @@ func causeCases() []causeCase {
 			}
 			return w.ask("GET", "/rate_limited", "", "")
 		}},
+		{cause: "cors_refused", status: 403, silent: true, provoke: func(w *causeWorld) *harness.Message {
+			return w.ask("OPTIONS", "/cors_refused", "Origin: https://b.test\r\nAccess-Control-Request-Method: PUT\r\n", "")
+		}},
+		{cause: "unauthorized", status: 401, silent: true, provoke: get("/unauthorized")},
+		{cause: "auth_unavailable", status: 503, provoke: get("/auth_unavailable")},
 		{cause: "plain_http", status: 400, provoke: func(w *causeWorld) *harness.Message {
 			return harness.Dial(w.t, w.secure.address).Exchange(w.t, "GET / HTTP/1.1\r\nHost: a.test\r\n\r\n")
 		}},

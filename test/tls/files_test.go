@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"path/filepath"
@@ -184,6 +185,23 @@ func TestABadExchangeIsAnAlarm(t *testing.T) {
 	harness.Eventually(t, patience, "the alarm is raised", func() bool { return problem() == 1 })
 	if got := serial(t, s, l.trust("app.test")); got != serialOf(first) || expiry() != float64(first.Cert.NotAfter.Unix()) {
 		t.Errorf("another certificate is shown: %s", got)
+	}
+	var listeners struct {
+		Listeners []struct {
+			TLS struct {
+				Certificates []struct {
+					File, Problem, Serial string
+					Hosts                 []string
+				}
+			}
+		}
+	}
+	api := harness.Get(t, harness.Client(t), "http://"+s.Admin+"/api/v1/listeners")
+	if err := json.Unmarshal([]byte(api), &listeners); err != nil {
+		t.Fatal(err)
+	}
+	if c := listeners.Listeners[0].TLS.Certificates[0]; c.File != l.path("a.pem") || c.Serial != serialOf(first) || !strings.Contains(c.Problem, "has expired on") || fmt.Sprint(c.Hosts) != "[app.test]" {
+		t.Errorf("the API says %+v", c)
 	}
 	harness.Eventually(t, patience, "it is logged", func() bool { return strings.Contains(s.Output(), "a certificate cannot be exchanged") })
 	second := l.issue("a", "ecdsa", []string{"app.test"})

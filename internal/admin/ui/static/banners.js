@@ -22,6 +22,23 @@ function ofGeneration(g) {
   return out;
 }
 
+function ofCertificate(c) {
+  const over = c.until <= Date.now(), hosts = names(c.hosts), out = [];
+  if (c.expiring) {
+    out.push({
+      key: `expiry/${c.listener}/${c.file}`, kind: 'bad', title: `A certificate of listener ${c.listener} ${over ? 'has expired' : `expires in ${until(c.until)}`}`,
+      lines: [`${c.file} for ${hosts}`], todo: over ? 'Clients refuse it. Put a new one in its place; it is taken without a reload.' : 'Its renewal seems to have failed. Put a new one in its place; it is taken without a reload.',
+    });
+  }
+  if (c.problem) {
+    out.push({
+      key: `cert/${c.listener}/${c.file}`, kind: 'warn', title: c.file ? `A certificate of listener ${c.listener} cannot be exchanged` : `The CAs of clients of listener ${c.listener} cannot be exchanged`,
+      lines: [c.problem], code: true, todo: 'What was there before holds. Mend the files; they are taken without a reload.',
+    });
+  }
+  return out;
+}
+
 function ofPool(p) {
   const out = [], link = `#/pool/${encodeURIComponent(p.name)}`;
   if (p.failOpen) {
@@ -73,7 +90,7 @@ export function banners(only) {
     el,
     update(state) {
       const all = state.pools.filter((p) => !only || p.name === only).flatMap(ofPool);
-      if (!only) all.push(...ofGeneration(state.generation));
+      if (!only) all.push(...ofGeneration(state.generation), ...state.certificates.flatMap(ofCertificate));
       if (only) for (const one of all) delete one.link;
       all.sort((a, b) => weight[a.kind] - weight[b.kind]);
       const over = all.splice(MOST);

@@ -54,6 +54,18 @@ function seldom(path) {
   return k.value;
 }
 
+/** certificates are those that something is wrong with, and CAs of clients. */
+function certificates() {
+  const out = [];
+  for (const l of seldom('/api/v1/listeners')?.listeners ?? []) {
+    for (const c of l.tls?.certificates ?? []) {
+      if (c.problem || c.expiring) out.push({ listener: l.name, file: c.file, hosts: c.hosts, until: Date.parse(c.not_after), expiring: Boolean(c.expiring), problem: c.problem ?? '' });
+    }
+    if (l.tls?.client_ca_problem) out.push({ listener: l.name, file: '', hosts: [], until: NaN, expiring: false, problem: l.tls.client_ca_problem });
+  }
+  return out;
+}
+
 function generation() {
   const g = seldom('/api/v1/generation') ?? {};
   return {
@@ -109,7 +121,7 @@ export function take(live) {
   newest = at;
   seedAll(pools);
   const state = {
-    at, generation: generation(), pools, causes: t.causes ?? [],
+    at, generation: generation(), certificates: certificates(), pools, causes: t.causes ?? [],
     total: {
       rps: t.rps, errors: t.error_share, errorRate: (t.rps ?? 0) * (t.error_share ?? 0), p50: t.p50_ms, p95: t.p95_ms, p99: t.p99_ms, connections: t.connections,
       inFlight: pools.reduce((sum, p) => sum + p.inFlight, 0), waiting: pools.reduce((sum, p) => sum + p.waiting, 0),

@@ -1,4 +1,4 @@
-package discovery_test
+package harness
 
 import (
 	"net"
@@ -9,10 +9,11 @@ import (
 	"github.com/miekg/dns"
 )
 
-// nameserver is a real DNS server on loopback, by UDP and TCP on one port.
-type nameserver struct {
-	t       *testing.T
-	address string
+// Nameserver is a real DNS server on loopback, by UDP and TCP on one port.
+type Nameserver struct {
+	Address string
+
+	t testing.TB
 
 	mu     sync.Mutex
 	zone   []dns.RR
@@ -20,19 +21,19 @@ type nameserver struct {
 	denied int                                    // answers that a name of type SRV or A does not exist
 }
 
-// serveDNS starts a server with a zone whose records have the form of zone
+// ServeDNS starts a server with a zone whose records have the form of zone
 // files. It answers NXDOMAIN for a name without records.
-func serveDNS(t *testing.T, zone ...string) *nameserver {
+func ServeDNS(t testing.TB, zone ...string) *Nameserver {
 	t.Helper()
-	n := &nameserver{t: t}
-	n.holds(zone...)
+	n := &Nameserver{t: t}
+	n.Holds(zone...)
 	for range 20 { // The port of the one may be taken for the other.
 		packets, err := net.ListenPacket("udp", "127.0.0.1:0")
 		if err != nil {
 			t.Fatal(err)
 		}
-		n.address = packets.LocalAddr().String()
-		listener, err := net.Listen("tcp", n.address)
+		n.Address = packets.LocalAddr().String()
+		listener, err := net.Listen("tcp", n.Address)
 		if err != nil {
 			packets.Close()
 			continue
@@ -52,8 +53,8 @@ func serveDNS(t *testing.T, zone ...string) *nameserver {
 	return nil
 }
 
-// holds gives the server another zone and lets it answer.
-func (n *nameserver) holds(zone ...string) {
+// Holds gives the server another zone and lets it answer.
+func (n *Nameserver) Holds(zone ...string) {
 	n.t.Helper()
 	var records []dns.RR
 	for _, line := range zone {
@@ -68,22 +69,22 @@ func (n *nameserver) holds(zone ...string) {
 	n.zone, n.mood, n.denied = records, nil, 0
 }
 
-// behaves makes the server answer in its own way from now on.
-func (n *nameserver) behaves(mood func(w dns.ResponseWriter, q *dns.Msg)) {
+// Behaves makes the server answer in its own way from now on.
+func (n *Nameserver) Behaves(mood func(w dns.ResponseWriter, q *dns.Msg)) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.mood, n.denied = mood, 0
 }
 
-// denials is how often it has said that a name does not exist, since its zone was set.
-func (n *nameserver) denials() int {
+// Denials is how often it has said that a name does not exist, since its zone was set.
+func (n *Nameserver) Denials() int {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return n.denied
 }
 
 // ServeDNS answers a question.
-func (n *nameserver) ServeDNS(w dns.ResponseWriter, q *dns.Msg) {
+func (n *Nameserver) ServeDNS(w dns.ResponseWriter, q *dns.Msg) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.mood != nil {
@@ -107,18 +108,10 @@ func (n *nameserver) ServeDNS(w dns.ResponseWriter, q *dns.Msg) {
 	_ = w.WriteMsg(m) // Who has asked may be gone.
 }
 
-func servfail(w dns.ResponseWriter, q *dns.Msg) {
+// ServFail is a mood: it could not find out.
+func ServFail(w dns.ResponseWriter, q *dns.Msg) {
 	_ = w.WriteMsg(new(dns.Msg).SetRcode(q, dns.RcodeServerFailure))
 }
 
-func silence(dns.ResponseWriter, *dns.Msg) {}
-
-// torn answers with an SRV record that ends in the middle.
-func torn(w dns.ResponseWriter, q *dns.Msg) {
-	m := new(dns.Msg).SetReply(q)
-	m.Answer = []dns.RR{&dns.RFC3597{
-		Hdr:   dns.RR_Header{Name: q.Question[0].Name, Rrtype: dns.TypeSRV, Class: dns.ClassINET, Ttl: 1},
-		Rdata: "000a00",
-	}}
-	_ = w.WriteMsg(m)
-}
+// Silence is a mood: no answer.
+func Silence(dns.ResponseWriter, *dns.Msg) {}
