@@ -27,8 +27,9 @@ type wireCase struct {
 	// got is the requests that the backend sees, with <+> for what Steelyard adds;
 	// as stands for the request as it was sent.
 	got []string
-	// hangUp says that the client ends its direction behind what it sends.
-	hangUp bool
+	// hangUp says that the client ends its direction behind what it sends, waits
+	// that it sends nothing more and waits.
+	hangUp, waits bool
 }
 
 // as in got is the request as it was sent.
@@ -167,7 +168,7 @@ func (c *wireCase) stream(r run) string {
 	if r.behind {
 		text = firstRequest + text
 	}
-	if c.hangUp || r.parts && strings.HasSuffix(c.want, "200 close") {
+	if c.hangUp || c.waits || r.parts && strings.HasSuffix(c.want, "200 close") {
 		return text
 	}
 	return text + lastRequest

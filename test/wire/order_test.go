@@ -181,3 +181,22 @@ pools: {web: {backends: [%q]}}
 		}
 	}
 }
+
+// TestNoResetOvertakesAnAnswer: a client that has sent more than is read, behind a
+// request that is to be the last, gets its answer and a clean end.
+func TestNoResetOvertakesAnAnswer(t *testing.T) {
+	_, backend := newRecorder(t)
+	s := harness.Start(t, fmt.Sprintf(`
+listeners: {web: {address: "LISTEN"}}
+routes: [{match: {path: /*}, pool: web}]
+pools: {web: {backends: [%q]}}
+`, backend))
+	more := strings.Repeat("GET /more HTTP/1.1\r\nHost: a.test\r\n\r\n", 5000)
+	for request, want := range map[string]string{get("Connection: close"): "200", get("X : 1"): "400", get("Transfer-Encoding: gzip, chunked"): "501"} {
+		for range 20 {
+			if got, err := exchange(s.Address, request+more, false, runs[0].step); got != want || err != nil {
+				t.Fatalf("%q: %q, %v; want %s", request, got, err, want)
+			}
+		}
+	}
+}
