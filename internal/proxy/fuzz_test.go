@@ -7,7 +7,9 @@ import (
 	"errors"
 	"io"
 	"net"
+	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -116,6 +118,17 @@ func FuzzProxy(f *testing.F) {
 	} {
 		f.Add([]byte(s), uint16(len(s)))
 		f.Add([]byte(s), uint16(20))
+	}
+	text, err := os.ReadFile(filepath.Join("..", "wire", "testdata", "requests.txt"))
+	if err != nil {
+		f.Fatal(err)
+	}
+	for line := range strings.Lines(string(text)) {
+		s, err := strconv.Unquote(strings.TrimSpace(line))
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add([]byte(s+"GET /behind HTTP/1.1\r\nHost: a\r\n\r\n"), uint16(len(s)/2))
 	}
 	rec := &recorder{}
 	const limit = 16 << 10
