@@ -4,6 +4,9 @@ import (
 	"fmt"
 	"net"
 	"strings"
+	"time"
+
+	"steelyard/internal/certs"
 )
 
 // MinToken is the fewest characters of an admin token.
@@ -115,9 +118,21 @@ func adminTLSMapping() mapping[AdminTLS] {
 				"PEM file with the CAs that certificates of clients must come from; others cannot connect.").defaults("none, clients need no certificate"),
 		},
 		check: func(w *walker, s section, t *AdminTLS) {
-			for name, path := range map[string]string{"cert": t.CertFile, "key": t.KeyFile, "client_ca": t.ClientCAFile} {
-				if path != "" && w.missing(path) {
-					w.warnf(s.at[name], "there is no file %s; Steelyard does not start without it", path)
+			if !w.disk || t.CertFile == "" || t.KeyFile == "" || !s.good("cert", "key", "client_ca") {
+				return
+			}
+			p, problems := certs.Load(certs.Files{CertFile: t.CertFile, KeyFile: t.KeyFile}, time.Now())
+			for _, bad := range problems {
+				reportFile(w, s.where(bad.Key), bad)
+			}
+			if p != nil {
+				for _, text := range p.Warnings {
+					w.warnf(s.at["cert"], "%s", text)
+				}
+			}
+			if t.ClientCAFile != "" {
+				if bad := certs.CheckCAs(t.ClientCAFile, time.Now()); bad != nil {
+					reportFile(w, s.at["client_ca"], bad)
 				}
 			}
 		},

@@ -16,13 +16,14 @@ import (
 	"time"
 
 	"steelyard/config"
+	"steelyard/internal/certs"
 )
 
 // access decides who may use the API.
 type access struct {
 	config.Admin
 	tokens *tokens // nil: no token is needed
-	tls    *serving
+	tls    *certs.Store
 	wrong  guesses
 	noted  noted // wrong tokens
 	failed noted // calls that panicked
@@ -108,7 +109,7 @@ func (a *access) knowsHost(r *http.Request) bool {
 	case a.Local():
 		return local(r.Host)
 	}
-	return a.tls.names(hostOf(r.Host))
+	return a.tls != nil && a.tls.Valid(hostOf(r.Host))
 }
 
 // local reports whether a Host header names this machine.

@@ -6,7 +6,6 @@ package admin
 
 import (
 	"context"
-	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -78,7 +77,8 @@ func build(c Control, o Options, m *memory) (*Server, error) {
 func (s *Server) Serve(ln net.Listener) {
 	ln = &limited{Listener: ln, most: maxConnections}
 	if s.access.tls != nil {
-		ln = tls.NewListener(ln, s.access.tls.conf)
+		s.access.tls.Start()
+		ln = tlsListener{ln, s.access.tls}
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	s.stop = cancel
@@ -101,6 +101,9 @@ func (s *Server) Close() {
 		_ = s.http.Close()
 	}
 	s.running.Wait()
+	if s.access.tls != nil {
+		s.access.tls.Close()
+	}
 	s.memory.leave()
 }
 

@@ -1,6 +1,7 @@
 package app
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"reflect"
@@ -26,8 +27,9 @@ func (a *App) openTLS(t *takeover) error {
 		if store == nil {
 			var err error
 			if store, err = certs.Open(*c.TLS, a.tickets, slog.With("listener", c.Name)); err != nil {
-				return fmt.Errorf("%s", a.explainTLS(c.Name, err))
+				return a.explainTLS(c.Name, err)
 			}
+			store.Start()
 			t.stores = append(t.stores, store)
 		}
 		t.tls[i] = &proxy.TLS{Store: store, Guards: c.TLS.ClientAuth != nil}
@@ -38,13 +40,25 @@ func (a *App) openTLS(t *takeover) error {
 	return nil
 }
 
-// explainTLS says of each thing that is wrong whose it is.
-func (a *App) explainTLS(listener string, err error) string {
-	who := "listener " + listener + ": "
-	if a.file != "" {
-		who = a.file + ": " + who
+// explainTLS says of each thing that is wrong where it stands.
+func (a *App) explainTLS(listener string, err error) error {
+	var problems certs.Problems
+	if !errors.As(err, &problems) {
+		return fmt.Errorf("listener %s: %w", listener, err)
 	}
-	return who + strings.ReplaceAll(err.Error(), "\n", "\n"+who)
+	var all []error
+	for _, p := range problems {
+		place := "client_auth.ca"
+		if p.Key != "ca" {
+			place = fmt.Sprintf("certificates[%d].%s", p.Index, p.Key)
+		}
+		if p.Line > 0 && a.file != "" {
+			all = append(all, fmt.Errorf("%s:%d: listeners.%s.tls.%s: %w", a.file, p.Line, listener, place, p))
+		} else {
+			all = append(all, fmt.Errorf("listeners.%s.tls.%s: %w", listener, place, p))
+		}
+	}
+	return errors.Join(all...)
 }
 
 // keptStore is the Store of a listener that stays, nil if it is to get another.

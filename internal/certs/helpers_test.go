@@ -42,6 +42,7 @@ func open(t *testing.T, o Options, tickets *Tickets) (*Store, *journal) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	s.Start()
 	t.Cleanup(s.Close)
 	return s, j
 }

@@ -16,6 +16,9 @@ type Problem struct {
 	Cure string
 	// Missing says that there is no such file.
 	Missing bool
+	// Index is which of Options.Certificates it is about, and Line where that
+	// stands; 0 for CAs, and where Load is asked for one pair alone.
+	Index, Line int
 }
 
 // Error says what is wrong and what to do.

@@ -7,8 +7,6 @@ import (
 	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
-	"errors"
-	"fmt"
 	"log/slog"
 	"os"
 	"slices"
@@ -23,7 +21,8 @@ type Store struct {
 	o       Options
 	log     *slog.Logger
 	tickets *Tickets
-	stop    context.CancelFunc
+	stapler *stapler           // nil: nothing is stapled
+	stop    context.CancelFunc // nil: it has not been started
 	running sync.WaitGroup
 
 	set  atomic.Pointer[set]
@@ -69,21 +68,21 @@ const (
 	phaseExpired
 )
 
-// Open reads the files of o and watches them until Close. The error says all
-// that is wrong with them, each with its key in tls. A nil tickets is for who
-// needs no session to outlive the Store.
+// Open reads the files of o. The error is of type Problems and says all that is
+// wrong with them. A nil tickets is for who needs no session to outlive the Store.
 func Open(o Options, tickets *Tickets, log *slog.Logger) (*Store, error) {
 	now := time.Now()
 	s := &Store{o: o, log: log, tickets: tickets}
 	if s.tickets == nil {
 		s.tickets = NewTickets(now)
 	}
-	var wrong []error
+	var wrong Problems
 	for i, f := range o.Certificates {
 		src := &source{files: f, read: now, seen: [2]os.FileInfo{look(f.CertFile), look(f.KeyFile)}}
 		p, problems := Load(f, now)
 		for _, bad := range problems {
-			wrong = append(wrong, fmt.Errorf("%stls.certificates[%d].%s: %w", line(f.Line), i, bad.Key, bad))
+			bad.Index, bad.Line = i, f.Line
+			wrong = append(wrong, bad)
 		}
 		if p != nil {
 			src.e = newEntry(p)
@@ -94,26 +93,22 @@ func Open(o Options, tickets *Tickets, log *slog.Logger) (*Store, error) {
 		s.ca.seen, s.ca.read = look(c.CAFile), now
 		var bad *Problem
 		if s.ca.pool, s.ca.sum, bad = readCAs(c.CAFile, now); bad != nil {
-			wrong = append(wrong, fmt.Errorf("tls.client_auth.%s: %w", bad.Key, bad))
+			wrong = append(wrong, bad)
 		}
 	}
-	if len(wrong) > 0 {
-		return nil, errors.Join(wrong...)
+	if wrong != nil {
+		return nil, wrong
 	}
 	s.renew()
 	s.configure(now)
 	for _, src := range s.sources {
 		s.judgePhase(src, now)
 	}
-	s.begin(now)
-	return s, nil
-}
-
-func line(n int) string {
-	if n == 0 {
-		return ""
+	if o.OCSP {
+		s.stapler = newStapler(s)
+		s.stapler.files(now) // so that the first client gets them
 	}
-	return fmt.Sprintf("line %d: ", n)
+	return s, nil
 }
 
 func newEntry(p *Pair) *entry {
@@ -122,23 +117,24 @@ func newEntry(p *Pair) *entry {
 	return e
 }
 
-// begin starts what goes on beside handshakes.
-func (s *Store) begin(now time.Time) {
-	ctx, stop := context.WithCancel(context.Background())
-	s.stop = stop
+// Start watches the files, and asks for OCSP responses, until Close. It must be
+// called once at most.
+func (s *Store) Start() {
+	var ctx context.Context
+	ctx, s.stop = context.WithCancel(context.Background())
 	s.running.Go(func() { s.watchFiles(ctx) })
-	if s.o.OCSP {
-		st := newStapler(s)
-		st.files(now) // so that the first client gets them
-		s.running.Go(func() { st.run(ctx) })
+	if s.stapler != nil {
+		s.running.Go(func() { s.stapler.run(ctx) })
 	}
 }
 
-// Close ends what goes on beside handshakes; the configurations it has given
+// Close ends what Start began, if it did; the configurations that were given
 // away go on.
 func (s *Store) Close() {
-	s.stop()
-	s.running.Wait()
+	if s.stop != nil {
+		s.stop()
+		s.running.Wait()
+	}
 }
 
 // Config is what a connection that begins now uses. It is not to be changed.

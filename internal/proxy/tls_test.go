@@ -42,6 +42,7 @@ func overTLS(t testing.TB, f *fixture, o certs.Options, hsts string) *testTLS {
 	if s.store, err = certs.Open(o, nil, slog.Default()); err != nil {
 		t.Fatal(err)
 	}
+	s.store.Start()
 	t.Cleanup(s.store.Close)
 	f.listener.SetTLS(&TLS{Store: s.store, HSTS: hsts, Guards: o.ClientAuth != nil})
 	return s

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"steelyard/internal/certs/certtest"
 	"steelyard/test/harness"
 )
 
@@ -103,8 +104,11 @@ func busySteelyard(t *testing.T) *harness.Steelyard {
 	if err := os.WriteFile(members, []byte("["+apps[0].Address+"]\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	cert, key := certtest.NewCA(t, "Lab CA").Issue(t, "ecdsa", []string{"app.test"}).Files(t, t.TempDir(), "a")
 	return harness.Start(t, fmt.Sprintf(`
-listeners: {web: {address: "LISTEN"}}
+listeners:
+  web: {address: "LISTEN"}
+  secure: {address: %[5]q, tls: {certificates: {cert: %[6]q, key: %[7]q}}}
 routes:
   - {name: web, match: {path: /*}, pool: web}
   - {name: narrow, match: {path: /slow}, pool: narrow}
@@ -118,7 +122,7 @@ pools:
   listed: {source: {file: %[4]q}}
   dead: {backends: [%[3]s], when_all_unhealthy: reject}
 admin: ADMIN
-`, apps[0].Address, apps[1].Address, harness.FreeAddress(t), members))
+`, apps[0].Address, apps[1].Address, harness.FreeAddress(t), members, harness.FreeAddress(t), cert, key))
 }
 
 // load keeps s busy until stop is closed.

@@ -109,7 +109,7 @@ pools: {web: {backends: [BACKEND]}}
 			t.Errorf("check ended with %d and said\n%s", code, out)
 		}
 		out, code = run(t, "run", "-c", path)
-		if code == 0 || !strings.Contains(out, "listener web: line 7: tls.certificates[1].cert: "+l.path("missing.pem")+" does not exist; create it") {
+		if code == 0 || !strings.Contains(out, path+":7: listeners.web.tls.certificates[1].cert: "+l.path("missing.pem")+" does not exist; create it") {
 			t.Errorf("run ended with %d and said\n%s", code, out)
 		}
 	})
