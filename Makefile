@@ -6,6 +6,7 @@ SHELL := /bin/bash
 VERSION    ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 FUZZTIME   ?= 1m
 SMOKETIME  ?= 3s
+SOAKTIME   ?= 1h
 LDFLAGS    := -s -w -X main.version=$(VERSION)
 NODE_DIRS  := examples/node test/node
 # The scenarios have `go test` lines of their own: they measure time and
@@ -44,6 +45,15 @@ unit: ## Run the unit tests alone, with the race detector
 .PHONY: scenarios
 scenarios: need node-deps consul build ## Run the scenarios alone, against real Node.js processes and a real Consul
 	STEELYARD_BIN=$(CURDIR)/bin/steelyard go test -count=1 -p 1 -timeout 12m $(SCENARIOS)
+
+.PHONY: soak
+soak: need node-deps build ## Run under everything at once for SOAKTIME (default 1h), and look for leaks
+	SOAKTIME=$(SOAKTIME) STEELYARD_BIN=$(CURDIR)/bin/steelyard go test -count=1 -timeout 0 -v -run TestSoak ./test/soak
+
+.PHONY: peers
+peers: need node-deps build ## Play fault scenarios with nginx and HAProxy beside Steelyard (minutes)
+	@tools/need haproxy
+	PEERS=1 STEELYARD_BIN=$(CURDIR)/bin/steelyard go test -count=1 -timeout 10m -v -run TestPeers ./test/fault
 
 .PHONY: lint
 lint: ## gofmt, go vet, staticcheck and the import floors

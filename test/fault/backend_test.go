@@ -38,6 +38,18 @@ func TestABackendThatIsStoppedAndGoesOn(t *testing.T) {
 	within(t, "recovery", w.recovered, 9*time.Second)
 }
 
+// When nothing accepts connections for it either, no request can have reached it:
+// after the time for a connection POSTs go elsewhere, too, and then it is left alone.
+// A few connections were taken before that; what is on them waits.
+func TestABackendThatIsStoppedAndTakesNoConnections(t *testing.T) {
+	apps := load.Apps(t, []string{"a", "b", "c"}, "DELAY_MS="+think, "BACKLOG=1")
+	s := harness.Start(t, usual(apps))
+	w := play(t, "stopped, no connections", s.URL, apps,
+		func() { apps[1].Signal(t, syscall.SIGSTOP) }, 8*time.Second, func() { apps[1].Signal(t, syscall.SIGCONT) })
+	w.allow(t, map[string]int{"POST 502 reset_before_response": 15})
+	within(t, "recovery", w.recovered, 15*time.Second)
+}
+
 // The worst kind, as its check goes well all the time. After five such answers
 // in a row it is out, for 10 s; it is not asked again before.
 func TestABackendThatResetsInTheMiddleOfBodies(t *testing.T) {

@@ -2,6 +2,7 @@ package load
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -36,20 +37,45 @@ func Client(timeout time.Duration) *http.Client {
 }
 
 // Ask sends a GET, or a POST with a body of its own, and checks the answer byte
-// for byte. It may be called from any goroutine.
+// for byte. It may be called from any goroutine, as all that follow.
 func Ask(c *http.Client, url, id string, post bool) Answer {
 	a := Answer{ID: id, Post: post, Began: time.Now()}
-	a.Error, a.Wrong, a.Backend = ask(c, url+"/item", id, post)
+	method, body := http.MethodGet, ""
+	if post {
+		method, body = http.MethodPost, question(id)
+	}
+	a.Error, a.Wrong, a.Backend = ask(c, method, url+"/item", id, body, answer(id), 0)
 	a.Took = time.Since(a.Began)
 	return a
 }
 
-func ask(c *http.Client, url, id string, post bool) (failed, wrong, backend string) {
-	method, body := http.MethodGet, io.Reader(nil)
-	if post {
-		method, body = http.MethodPost, strings.NewReader(question(id))
+// Download gets a number of lines. With a pace, the client takes 64 KiB at a time
+// and rests in between.
+func Download(c *http.Client, url, id string, lines int, pace time.Duration) (failed, wrong string) {
+	failed, wrong, _ = ask(c, http.MethodGet, fmt.Sprintf("%s/download?lines=%d", url, lines), id, "", []byte(strings.Repeat(id+"\n", lines)), pace)
+	return failed, wrong
+}
+
+// Upload puts a number of lines, which may be done twice.
+func Upload(c *http.Client, url, id string, lines int) (failed, wrong string) {
+	body := strings.Repeat(id+"\n", lines)
+	failed, wrong, _ = ask(c, http.MethodPut, url+"/upload", id, body, fmt.Appendf(nil, "%x", sha256.Sum256([]byte(body))), 0)
+	return failed, wrong
+}
+
+// Events takes a number of server-sent events.
+func Events(c *http.Client, url, id string, count int, every time.Duration) (failed, wrong string) {
+	var want []byte
+	for i := range count {
+		want = fmt.Appendf(want, "id: %d\ndata: %s\n\n", i, id)
 	}
-	req, err := http.NewRequest(method, url, body)
+	failed, wrong, _ = ask(c, http.MethodGet, fmt.Sprintf("%s/events?count=%d&ms=%d", url, count, every.Milliseconds()), id, "", want, 0)
+	return failed, wrong
+}
+
+// ask sends a request and compares what comes with what is wanted.
+func ask(c *http.Client, method, url, id, body string, want []byte, pace time.Duration) (failed, wrong, backend string) {
+	req, err := http.NewRequest(method, url, strings.NewReader(body))
 	if err != nil {
 		return err.Error(), "", ""
 	}
@@ -64,7 +90,7 @@ func ask(c *http.Client, url, id string, post bool) (failed, wrong, backend stri
 		return "no answer: " + kind(err), "", ""
 	}
 	defer res.Body.Close()
-	text, err := io.ReadAll(res.Body)
+	text, err := readAll(res.Body, pace)
 	cause := res.Header.Get("X-Steelyard-Cause")
 	switch {
 	case err != nil:
@@ -72,17 +98,32 @@ func ask(c *http.Client, url, id string, post bool) (failed, wrong, backend stri
 	case cause != "":
 		return fmt.Sprintf("%d %s", res.StatusCode, cause), "", ""
 	case res.StatusCode == http.StatusBadGateway, res.StatusCode == http.StatusServiceUnavailable, res.StatusCode == http.StatusGatewayTimeout:
-		return fmt.Sprintf("%d", res.StatusCode), "", "" // of another balancer
+		return fmt.Sprint(res.StatusCode), "", "" // of another balancer
 	case res.StatusCode != http.StatusOK:
 		return "", fmt.Sprintf("%d %.200q", res.StatusCode, text), ""
 	case res.Header.Get("X-Id") != id:
 		return "", fmt.Sprintf("the answer to %q: %.60q", res.Header.Get("X-Id"), text), ""
-	case !bytes.Equal(text, answer(id)):
-		return "", fmt.Sprintf("%d bytes that begin with %.60q instead of %d bytes", len(text), text, len(answer(id))), ""
+	case !bytes.Equal(text, want):
+		return "", fmt.Sprintf("%d bytes that begin with %.60q instead of %d bytes", len(text), text, len(want)), ""
 	case connections > 1:
 		return fmt.Sprintf("sent by net/http on %d connections", connections), "", ""
 	}
 	return "", "", res.Header.Get("X-Name")
+}
+
+func readAll(r io.Reader, pace time.Duration) ([]byte, error) {
+	if pace == 0 {
+		return io.ReadAll(r)
+	}
+	var text bytes.Buffer
+	for {
+		if _, err := io.CopyN(&text, r, 64<<10); err == io.EOF {
+			return text.Bytes(), nil
+		} else if err != nil {
+			return text.Bytes(), err
+		}
+		time.Sleep(pace) // This client is slow.
+	}
 }
 
 // kind puts errors of connections into few words.

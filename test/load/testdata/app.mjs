@@ -6,7 +6,10 @@
 //   NAME, PORT   what it answers with, where it listens
 //   IDS          a file that gets a line for each POST that arrives; it survives kill -9
 //   DELAY_MS     how long it thinks
+//   BACKLOG      how many connections wait for it while it is busy (1024)
 
+import { createHash } from 'node:crypto';
+import { once } from 'node:events';
 import { openSync, writeSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -103,6 +106,23 @@ const server = createServer(async (req, res) => {
           res.write(`id: ${i}\ndata: ${req.headers['x-id']}\n\n`);
         }
         return res.end();
+      // A body of any size: its hash comes back.
+      case '/upload': {
+        const hash = createHash('sha256');
+        for await (const chunk of req) hash.update(chunk);
+        res.setHeader('X-Id', req.headers['x-id']);
+        return res.end(hash.digest('hex'));
+      }
+      // So many lines with the id, as fast as they are taken.
+      case '/download': {
+        res.setHeader('X-Id', req.headers['x-id']);
+        for (let left = Number(url.searchParams.get('lines')); left > 0 && !res.destroyed; left -= 1000) {
+          if (!res.write(lines(req.headers['x-id'], Math.min(left, 1000)))) {
+            await Promise.race([once(res, 'drain'), once(res, 'close')]);
+          }
+        }
+        return res.end();
+      }
       default:
         return await behaviours[mood.behave](req, res);
     }
@@ -141,6 +161,6 @@ server.on('upgrade', (req, socket, head) => {
 });
 server.requestTimeout = 0;
 
-server.listen({ port: Number(process.env.PORT ?? 0), host: '127.0.0.1', backlog: 1024 }, () => {
+server.listen({ port: Number(process.env.PORT ?? 0), host: '127.0.0.1', backlog: Number(process.env.BACKLOG ?? 1024) }, () => {
   console.log(`listening on 127.0.0.1:${server.address().port}`);
 });
