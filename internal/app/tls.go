@@ -24,7 +24,9 @@ func (a *App) openTLS(t *takeover) error {
 			continue
 		}
 		store := keptStore(t.listeners[i].listener, c.TLS)
-		if store == nil {
+		if store != nil {
+			store.Look() // who reloads does not want to wait for the watch
+		} else {
 			var err error
 			if store, err = certs.Open(*c.TLS, a.tickets, slog.With("listener", c.Name)); err != nil {
 				return a.explainTLS(c.Name, err)
