@@ -19,7 +19,7 @@ BUDGETS    := Alloc|Budget|TestManyBackends
 
 .PHONY: help
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 .PHONY: build
 build: ## Build bin/steelyard, one static binary
@@ -68,8 +68,18 @@ fuzz: ## Fuzz every target, FUZZTIME each (default 1m)
 	tools/fuzz $(FUZZTIME)
 
 .PHONY: bench
-bench: build ## Measure CPU per request beside nginx (needs nginx, wrk, taskset)
-	go run ./bench/compare
+bench: build ## Measure beside nginx, HAProxy and caddy, and write docs/performance.* (half an hour)
+	@tools/need nginx haproxy caddy wrk
+	go run ./bench
+
+.PHONY: bench-quick
+bench-quick: build ## Measure what matters most, and print it alone (4 minutes)
+	@tools/need nginx haproxy caddy wrk
+	go run ./bench -quick -write=false
+
+.PHONY: bench-micro
+bench-micro: ## Micro-benchmarks beside bench/micro.txt, or beside the commit BASE; SAVE=1 makes a new micro.txt
+	bench/micro $(if $(SAVE),save,$(BASE))
 
 .PHONY: clean
 clean: ## Remove what was built and installed
@@ -90,7 +100,7 @@ consul: ## Build a Consul agent for the tests, once for a machine (minutes)
 
 .PHONY: need
 need:
-	@tools/need gcc node npm chromium prometheus promtool systemd-analyze nginx apache2 openssl testssl
+	@tools/need gcc node npm chromium prometheus promtool systemd-analyze nginx apache2 openssl testssl haproxy caddy wrk
 
 .PHONY: node-deps
 node-deps: need
