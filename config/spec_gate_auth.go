@@ -72,8 +72,16 @@ func basicAuthMapping() mapping[auth.Options] {
 				"Lets the backend have the `Authorization` header as well."),
 		},
 		check: func(w *walker, s section, o *auth.Options) {
-			if o.File != "" && w.missing(o.File) {
+			switch {
+			case o.File == "" || !s.good("users", "file", "realm"):
+			case w.missing(o.File):
 				w.warnf(s.where("file"), "there is no file %s; Steelyard does not start without it", o.File)
+			case w.disk && o.Validate() == nil:
+				if _, err := auth.NewBasic(*o, nil); err != nil {
+					for _, f := range faults(err) {
+						w.failf(s.where("file"), "%s", f.msg)
+					}
+				}
 			}
 		},
 		validate: func(o *auth.Options) error { return o.Validate() },

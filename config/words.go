@@ -2,7 +2,7 @@ package config
 
 // laterKeys are words of the design that no key is named by yet.
 var laterKeys = []string{
-	"acme", "cache", "compress", "auth",
+	"acme", "cache", "compress",
 	"http2", "http3", "proxy_protocol", "mirror", "include",
 }
 
@@ -43,6 +43,13 @@ var otherWords = map[string][]string{
 	"expectedbody": {"body"}, "contains": {"body"}, "regex": {"body_regex"}, "command": {"exec"}, "cmd": {"exec"}, "script": {"exec"},
 	"initialstate": {"start"}, "sni": {"server_name", "tls"}, "skipverify": {"insecure"}, "insecureskipverify": {"insecure"}, "scheme": {"tls"}, "ssl": {"tls"},
 	"cafile": {"ca"}, "cacert": {"ca"}, "certfile": {"cert"}, "keyfile": {"key"},
+
+	// Access.
+	"ipallowlist": {"allow"}, "ipwhitelist": {"allow"}, "whitelist": {"allow"}, "allowlist": {"allow"}, "blacklist": {"deny"}, "blocklist": {"deny"}, "denylist": {"deny"}, "block": {"deny"},
+	"limitreq": {"rate_limit"}, "ratelimiting": {"rate_limit"}, "throttle": {"rate_limit"}, "limit": {"rate_limit", "requests"}, "rps": {"rate_limit", "requests"}, "average": {"requests"}, "interval": {"per"},
+	"auth": {"basic_auth"}, "authbasic": {"basic_auth"}, "htpasswd": {"basic_auth", "file"}, "authrequest": {"forward_auth"}, "extauthz": {"forward_auth"}, "externalauth": {"forward_auth"},
+	"authresponseheaders": {"response_headers"}, "authrequestheaders": {"request_headers"}, "crossorigin": {"cors"}, "alloworigin": {"origins"}, "allowedorigins": {"origins"}, "exposeheaders": {"expose"},
+	"helmet": {"security_headers"}, "secureheaders": {"security_headers"},
 
 	// Sources.
 	"servicediscovery": {"source", "consul"}, "discovery": {"source", "consul"}, "provider": {"source"}, "providers": {"source"}, "registry": {"source", "consul"},

@@ -94,10 +94,10 @@ func (x *exchange) askBackend(f *ForwardAuth, snap *pool.Snapshot, i int, fresh 
 	if x.conn, err = x.connectAuth(f, ep, fresh); err != nil {
 		return false, false, err
 	}
-	conn := x.conn
+	conn, settled := x.conn, false
 	defer func() {
 		x.conn = nil
-		if err != nil {
+		if !settled {
 			conn.Close()
 		}
 	}()
@@ -121,6 +121,7 @@ func (x *exchange) askBackend(f *ForwardAuth, snap *pool.Snapshot, i int, fresh 
 	f.Pool.Stats.Classes.Count(x.resp.Status)
 	answered, err = x.useAuth(f)
 	if err == nil {
+		settled = true
 		x.keepAuth(ep)
 	}
 	return answered, false, err

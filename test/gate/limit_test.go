@@ -259,7 +259,7 @@ func TestAFloodOfKeys(t *testing.T) {
 		ask(t, c, "/k", "192.0.2.1", "K: bad")
 	}
 	before, _ := s.Memory(t)
-	const floods, each, batch = 4, 100_000, 100
+	const floods, each, batch = 4, 250_000, 100
 	var wg sync.WaitGroup
 	for f := range floods {
 		c := harness.Dial(t, s.Address)
