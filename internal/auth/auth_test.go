@@ -271,12 +271,15 @@ func TestValidate(t *testing.T) {
 func TestGuard(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := &Guard{places: make(chan struct{}, 2)}
-		var in, most, refused atomic.Int32
+		var in, most, refused, atOnce atomic.Int32
 		var wg sync.WaitGroup
+		began := time.Now()
 		for range 2 + maxWaiting + 10 {
 			wg.Go(func() {
 				if !g.enter(never) {
-					refused.Add(1)
+					if refused.Add(1); time.Since(began) == 0 {
+						atOnce.Add(1)
+					}
 					return
 				}
 				most.Store(max(most.Load(), in.Add(1)))
@@ -285,8 +288,10 @@ func TestGuard(t *testing.T) {
 				g.leave()
 			})
 		}
-		began := time.Now()
 		wg.Wait()
+		if n := atOnce.Load(); n != 10 {
+			t.Errorf("%d were too many to wait, want 10", n)
+		}
 		// 2 at a time for 5 s are 10 to 12; ten were too many to wait at all.
 		if n := refused.Load(); most.Load() != 2 || n < 10+maxWaiting-10 || n > 10+maxWaiting-8 || time.Since(began) > 7*time.Second {
 			t.Errorf("%d at a time, %d refused, %v", most.Load(), n, time.Since(began))

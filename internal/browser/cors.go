@@ -168,7 +168,7 @@ func (p *CORSPolicy) Allows(origin []byte) bool {
 // matches reports whether an origin is a name below the domain.
 func (w *wildcard) matches(origin []byte) bool {
 	from, to := len(w.scheme), len(origin)-len(w.domain)
-	return to > from && string(origin[:from]) == w.scheme && string(origin[to:]) == w.domain && bytes.IndexAny(origin[from:to], "/:[]") < 0
+	return to > from && string(origin[:from]) == w.scheme && string(origin[to:]) == w.domain && !bytes.ContainsAny(origin[from:to], "/:[]")
 }
 
 // plainOrigin reports whether an origin has no more than one may have: it is sent

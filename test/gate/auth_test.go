@@ -145,8 +145,7 @@ func TestHashPassword(t *testing.T) {
 
 // TestGuessingHarmsNobody: while many guess passwords, those who are known, and
 // those who need no password, are served as ever.
-func TestGuessingHarmsNobody(t *testing.T) {
-	t.Parallel()
+func TestGuessingHarmsNobody(t *testing.T) { // not in parallel: it measures
 	app := harness.App(t, "A")
 	s := harness.Start(t, fmt.Sprintf(`
 listeners: {web: {address: "LISTEN"}}

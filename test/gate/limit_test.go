@@ -250,8 +250,7 @@ func TestRefusalsAreExplainedAndCounted(t *testing.T) {
 
 // TestAFloodOfKeys: as many values of a header as there can be leave memory
 // bounded and others served.
-func TestAFloodOfKeys(t *testing.T) {
-	t.Parallel()
+func TestAFloodOfKeys(t *testing.T) { // not in parallel: it measures
 	s, _ := start(t, `
   - {match: {path: /k}, respond: 200, rate_limit: {requests: 5, per: 1h, key: header:K}}`)
 	c := harness.Dial(t, s.Address)
@@ -285,7 +284,7 @@ func TestAFloodOfKeys(t *testing.T) {
 	wg.Wait()
 	after, peak := s.Memory(t)
 	t.Logf("%d keys: %d KiB before, %d KiB after, at most %d KiB", floods*each, before>>10, after>>10, peak>>10)
-	if after-before > 40<<20 {
+	if after-before > 64<<20 {
 		t.Errorf("%d MiB more than before", (after-before)>>20)
 	}
 	if got := said(ask(t, c, "/k", "192.0.2.1", "K: bad")); got != "429 rate_limited" {
