@@ -145,6 +145,7 @@ func listenerMapping() mapping[listenerDraft] {
 				"Largest request body; beyond it the answer is 413."),
 			key("upgrade_timeout", duration(time.Millisecond, 30*day, "never"), func(l *listenerDraft) *time.Duration { return &l.UpgradeTimeout },
 				"Closes a WebSocket or other upgraded connection that was silent both ways for this long."),
+			proxyProtocolIn(),
 			key("errors", listenerErrorsMapping().kind(), func(l *listenerDraft) *ErrorPages { return &l.errors },
 				"Pages of this listener's own; those it does not have are taken from `errors` of the file."),
 		}, slices.Concat(limitKeys(), tlsFields())...),

@@ -20,7 +20,7 @@ func limitKeys() []field[listenerDraft] {
 		key("max_connections", integer(1, maxConnections), func(l *listenerDraft) *int { return &l.MaxConnections },
 			"Most connections of clients at once.").defaults("as many as open files allow"),
 		key("max_connections_per_client", integer(1, maxConnections), func(l *listenerDraft) *int { return &l.MaxConnectionsPerClient },
-			"Most of them from one address, or one /64 of IPv6, by the peer of the socket; beyond it the answer is 503. Does not count for `trusted_proxies`.").defaults("half of all that there may be"),
+			"Most of them from one address, or one /64 of IPv6, by the peer of the socket or its PROXY header; beyond it the answer is 503. Does not count for `trusted_proxies`.").defaults("half of all that there may be"),
 		key("when_full", enum(whenFull), func(l *listenerDraft) *string { return &l.WhenFull },
 			"What becomes of connections beyond `max_connections`: `reject` answers 503 at once, `wait` leaves them to the kernel until there is room."),
 		key("max_handshakes", integer(1, maxConnections), func(l *listenerDraft) *int { return &l.MaxHandshakes },

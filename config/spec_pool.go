@@ -53,6 +53,7 @@ func poolMapping() mapping[poolDraft] {
 				Outlier:          outlier.DefaultOptions(),
 				DrainTimeout:     5 * time.Minute,
 				WhenAllUnhealthy: useAll,
+				ProxyProtocol:    proxyOff,
 			}}
 		},
 		fields: []field[poolDraft]{
@@ -88,6 +89,7 @@ func poolMapping() mapping[poolDraft] {
 				"How long to wait for a backend."),
 			key("keepalive", keepaliveMapping().kind(), func(p *poolDraft) *transport.Options { return &p.Transport },
 				"Idle connections to backends that are kept for the next request."),
+			proxyProtocolOut(),
 			key("tls", orTrue(poolTLSMapping()), func(p *poolDraft) **transport.TLSOptions { return &p.TLS },
 				"Speaks TLS to the backends, and in checks that have no `tls` of their own; `true` is TLS with defaults.").defaults("none"),
 		},

@@ -133,6 +133,9 @@ type Listener struct {
 	// for each second that it keeps others waiting, beyond BodyTimeout and
 	// WriteTimeout; default 240, 0 means any.
 	MinBodyRate, MinResponseRate int64
+	// ProxyProtocol are the networks whose connections begin with a PROXY header.
+	// Default none.
+	ProxyProtocol []netip.Prefix
 	// ErrorPages go before those of Config.Errors.
 	ErrorPages []ErrorPage
 }
@@ -230,6 +233,9 @@ type Pool struct {
 	// Queue holds requests while every backend is at its MaxConnections.
 	Queue     Queue
 	Transport transport.Options
+	// ProxyProtocol is v1 or v2: connections to the backends begin with a PROXY
+	// header; off (default): they do not.
+	ProxyProtocol string
 	// TLS secures the connections to the backends, and the checks that say
 	// nothing else; nil: they are plain.
 	TLS  *transport.TLSOptions

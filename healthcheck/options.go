@@ -39,6 +39,9 @@ type Options struct {
 	// Plain says that the probe is without TLS, whatever else speaks to the
 	// backends; it goes before what a caller would put into TLS by default.
 	Plain bool
+	// Preface is written on each connection of an http, tcp or grpc probe before
+	// anything else, TLS included.
+	Preface string
 
 	HTTP HTTP
 	TCP  TCP

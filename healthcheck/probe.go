@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/netip"
 	"strconv"
@@ -132,6 +133,7 @@ type connector struct {
 	tls     *tls.Config   // nil: without TLS of its own
 	named   bool          // tls has the name to expect
 
+	preface   string    // comes first
 	from      TLSSource // of TLS that is not its own; nil: there is none
 	protocols []string
 }
@@ -140,7 +142,8 @@ type connector struct {
 // host without its port, else the host of the backend.
 func newConnector(o *Options, host string, protocols ...string) (*connector, error) {
 	c := &connector{
-		port: o.Port, timeout: o.Timeout,
+		preface: o.Preface,
+		port:    o.Port, timeout: o.Timeout,
 		// Connections are too short to be kept alive, and each option of a socket
 		// is a system call.
 		dialer: net.Dialer{KeepAlive: -1},
@@ -189,6 +192,13 @@ func (c *connector) connect(ctx context.Context, at place) (conn net.Conn, relea
 		return nil, nil, err
 	}
 	release = context.AfterFunc(ctx, func() { raw.SetDeadline(time.Unix(1, 0)) })
+	if c.preface != "" {
+		if _, err := io.WriteString(raw, c.preface); err != nil {
+			release()
+			raw.Close()
+			return nil, nil, dialError(ctx, err, c.timeout)
+		}
+	}
 	if c.tls == nil && c.from == nil {
 		return raw, release, nil
 	}

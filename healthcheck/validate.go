@@ -135,6 +135,9 @@ func (o *Options) validateProbe(p *problems) {
 	if o.TLS != nil && o.probeType() != "exec" {
 		o.TLS.validate(p)
 	}
+	if o.Preface != "" && o.probeType() == "exec" {
+		p.add("preface", "a check of type exec makes no connection; leave it out or change type")
+	}
 	if o.TLS != nil && o.Plain {
 		p.add("tls", "contradicts plain; leave one of them out")
 	}

@@ -62,7 +62,7 @@ func (a *App) build(t *takeover) error {
 			}
 		}
 		t.next.pools = append(t.next.pools, p)
-		b.targets[c.Name] = &proxy.Target{Pool: p, Key: c.Policy.Key, Sticky: c.Sticky, Retry: retryOptions(&c.Retry)}
+		b.targets[c.Name] = &proxy.Target{Pool: p, Key: c.Policy.Key, Sticky: c.Sticky, Retry: retryOptions(&c.Retry), ProxyProtocol: proxyVersion(c)}
 	}
 	var err error
 	t.next.generation, err = b.generation()
@@ -111,6 +111,7 @@ func (b *builder) options(c *config.Pool) (pool.Options, error) {
 	if o.Sources, err = b.sources(c); err != nil {
 		return o, fmt.Errorf("pool %s: %w", c.Name, err)
 	}
+	prefaceChecks(c, &o)
 	return o, b.secure(c, &o)
 }
 

@@ -118,6 +118,8 @@ var shownElsewhere = []struct {
 	{"TestForwardAuthThatFails", scenario("gate/forward_test.go"), []string{"routes[].forward_auth.timeout"}},
 	{"TestATokenIsNeeded", scenario("admin/access_test.go"), []string{"admin.token"}},
 	{"TestATokenIsExchanged", scenario("admin/access_test.go"), []string{"admin.token_file"}},
+	{"TestHeaderIsForTheTrustedAlone", scenario("proxyproto/in_test.go"), []string{"listeners.<name>.proxy_protocol"}},
+	{"TestReceivers", scenario("proxyproto/out_test.go"), ofPool("proxy_protocol")},
 	{"TestWhoIsTrusted", scenario("backendtls/trust_test.go"), ofPool("tls", "tls.ca", "tls.server_name", "tls.cert", "tls.key", "tls.min_version", "tls.verify")},
 	{"TestClientCertificates", scenario("admin/access_test.go"), prefixed("admin.tls", []string{"", ".cert", ".key", ".client_ca"})},
 	{"TestReadOnly", scenario("admin/access_test.go"), []string{"admin.read_only"}},

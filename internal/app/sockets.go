@@ -266,6 +266,7 @@ func limits(c *config.Listener) proxy.Limits {
 		UpgradeTimeout: c.UpgradeTimeout,
 		MaxHeaderSize:  c.MaxHeaderSize,
 		MaxBodySize:    c.MaxBodySize,
+		ProxyFrom:      c.ProxyProtocol,
 		HTTPSPort:      c.HTTPSPort,
 
 		MaxHeaderFields: c.MaxHeaderFields,

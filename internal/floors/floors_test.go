@@ -35,6 +35,7 @@ var floors = [][]string{
 		"internal/explain",
 		"internal/metrics",
 		"internal/outlier",
+		"internal/proxyproto",
 		"internal/ratelimit",
 		"internal/rewrite",
 		"internal/router",

@@ -145,7 +145,7 @@ func (c *Classes) Count(status int) {
 
 // MaxCauses bounds how many causes of errors there can be. Who numbers them holds
 // himself to it; this package does not know what they are.
-const MaxCauses = 48
+const MaxCauses = 64
 
 // Causes counts errors by cause. The zero value is ready; it is safe for
 // concurrent use and takes no lock.

@@ -198,12 +198,40 @@ func (l *Listener) clientOf(nc net.Conn) (who netip.Addr, exempt bool) {
 		return netip.Addr{}, false
 	}
 	who = a.AddrPort().Addr().Unmap().WithZone("")
-	exempt = contains(l.proxy.Generation().Trusted, who)
+	exempt = contains(l.proxy.Generation().Trusted, who) || contains(l.limits.Load().ProxyFrom, who)
+	return seatOf(who), exempt
+}
+
+// seatOf is as whom an address is counted.
+func seatOf(who netip.Addr) netip.Addr {
 	if who.Is6() {
 		p, _ := who.Prefix(64)
 		who = p.Addr()
 	}
-	return who, exempt
+	return who
+}
+
+// reseat counts a connection that came in as was for the client that it turns out to
+// be of. If that has too many already it keeps its seat and has to go.
+func (l *Listener) reseat(was, client netip.Addr) (netip.Addr, refusal) {
+	who := seatOf(client)
+	exempt := contains(l.proxy.Generation().Trusted, client)
+	a := &l.proxy.admission
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if most := l.mostOfClient(l.limits.Load()); most > 0 && !exempt && l.seats.by[who] >= most {
+		return was, refusedClient
+	}
+	if n := l.seats.by[was]; n > 1 {
+		l.seats.by[was] = n - 1
+	} else {
+		delete(l.seats.by, was)
+	}
+	if l.seats.by == nil {
+		l.seats.by = map[netip.Addr]int{}
+	}
+	l.seats.by[who]++
+	return who, admitted
 }
 
 // admit lets a connection in; nil: it could not come in and has been dealt with.

@@ -117,12 +117,16 @@ func (x *exchange) connect(ep *pool.Endpoint) *failure {
 	if x.attempts > 1 {
 		x.c.at = transport.Now()
 	}
+	preface := ""
+	if v := x.target.ProxyProtocol; v != 0 {
+		preface = x.preface(ep, v)
+	}
 	if !x.freshOnly {
-		x.conn = ep.Conns.Get(x.outlivesStale(), x.c.at)
+		x.conn = ep.Conns.GetFor(preface, x.outlivesStale(), x.c.at)
 	}
 	if x.conn == nil {
 		var err error
-		if x.conn, err = ep.Conns.Dial(); err != nil {
+		if x.conn, err = ep.Conns.DialWith(preface); err != nil {
 			x.conn = nil
 			f := &failure{cause: dialCause(err), class: classUnsent, detail: err.Error()}
 			if f.cause != CauseNoFiles { // that says nothing of the backend

@@ -25,6 +25,7 @@ const (
 	CauseTruncated
 	CauseDrained
 	CauseBadRequest
+	CauseProxyHeader
 	CauseBodyTooLarge
 	CauseHeadTooLarge
 	CauseTargetTooLong
@@ -71,6 +72,7 @@ var causes = [causeCount]causeInfo{
 	CauseTruncated:       {"response_truncated", 502, "the backend ended the response before it was complete"},
 	CauseDrained:         {"drained", 503, "the backend was being drained, and the time for what it had is over"},
 	CauseBadRequest:      {"bad_request", 400, "the request is not valid HTTP/1.1"},
+	CauseProxyHeader:     {"proxy_header", 400, "this listener expects a PROXY header from this address, and there was none that can be read"},
 	CauseBodyTooLarge:    {"body_too_large", 413, "the request body is larger than this listener accepts"},
 	CauseHeadTooLarge:    {"head_too_large", 431, "the request head is larger than this listener accepts"},
 	CauseTargetTooLong:   {"target_too_long", 414, "the request target is longer than this listener accepts"},

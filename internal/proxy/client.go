@@ -47,6 +47,9 @@ type clientConn struct {
 	peer      netip.Addr
 	peerPort  uint16
 	peerText  []byte
+	dst       netip.AddrPort // where the client has connected to, if a PROXY header says it
+	owes      bool           // a PROXY header has to come first
+	prefaced  []prefaced     // where connections with the client's address wait
 	trusted   bool
 	trustedBy *Generation // for which trusted was found
 
@@ -94,6 +97,7 @@ func newClientConn(nc net.Conn, l *Listener) (*clientConn, error) {
 	} else {
 		c.peerText = []byte("unknown") // RFC 7239, section 6.2
 	}
+	c.owes = c.owesPreface()
 	return c, nil
 }
 
@@ -179,6 +183,11 @@ func (c *clientConn) nextHead() error {
 	c.rd.EndMessage()
 	if c.closing {
 		return io.EOF
+	}
+	if c.owes {
+		if err := c.readPreface(); err != nil {
+			return err
+		}
 	}
 	if c.tls != nil && !c.tls.done {
 		if err := c.handshake(); err != nil {
@@ -356,6 +365,7 @@ func (c *clientConn) Close() error {
 		c.lingerUntilClosed()
 	}
 	c.rd.Release()
+	c.dropPrefaced()
 	err := c.socket.Close()
 	c.listener.remove(c)
 	return err

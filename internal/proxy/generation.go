@@ -74,6 +74,9 @@ type Target struct {
 	Key    balancer.Key // what the policy hashes
 	Sticky *sticky.Options
 	Retry  Retry
+	// ProxyProtocol is the version of the PROXY header with which connections to
+	// the backends begin; 0: they have none.
+	ProxyProtocol int
 	// ID stands for the pool in the cookie of a sticky split.
 	ID string
 }
@@ -151,4 +154,6 @@ type Limits struct {
 	MaxConnections  int   // at once; 0: none
 	MaxPerClient    int   // of them; 0: half of what is let in
 	WaitWhenFull    bool  // connections beyond them wait in the kernel
+	// ProxyFrom are the peers whose connections begin with a PROXY header.
+	ProxyFrom []netip.Prefix
 }

@@ -42,6 +42,7 @@ type Conn struct {
 
 	endpoint  *Endpoint
 	via       *ClientTLS    // that it was made with; nil: plain
+	preface   string        // that it began with
 	readBy    time.Duration // armed read deadline, on the package clock
 	writeBy   time.Duration // armed write deadline
 	lastUsed  time.Duration

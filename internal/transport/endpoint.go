@@ -3,6 +3,7 @@ package transport
 import (
 	"context"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -74,16 +75,23 @@ func (e *Endpoint) Idle() int {
 // trusted. repeatable says that the request may be sent again if the connection
 // turns out to be closed; one that may not gets only a connection that is
 // surely open.
-func (e *Endpoint) Get(repeatable bool, at time.Duration) *Conn {
+func (e *Endpoint) Get(repeatable bool, at time.Duration) *Conn { return e.get("", repeatable, at) }
+
+// GetFor is Get of a connection that began with the preface.
+func (e *Endpoint) GetFor(preface string, repeatable bool, at time.Duration) *Conn {
+	return e.get(preface, repeatable, at)
+}
+
+func (e *Endpoint) get(preface string, repeatable bool, at time.Duration) *Conn {
 	for {
-		c := e.pop()
+		c := e.pop(preface)
 		if c == nil {
 			return nil
 		}
 		age := at - c.lastUsed
 		limit := c.knownLimit(at)
 		opts := e.opts.Load()
-		if age >= opts.IdleTimeout || limit > 0 && age >= limit || c.via != opts.TLS {
+		if age >= opts.IdleTimeout || limit > 0 && age >= limit || c.via != opts.TLS || c.preface != preface {
 			c.Close()
 			continue
 		}
@@ -102,8 +110,14 @@ func (e *Endpoint) Get(repeatable bool, at time.Duration) *Conn {
 	}
 }
 
-func (e *Endpoint) pop() *Conn {
+// pop takes the idle connection used last, or with a preface the last of those
+// that began with it.
+func (e *Endpoint) pop(preface string) *Conn {
 	e.mu.Lock()
+	if preface != "" {
+		defer e.mu.Unlock()
+		return e.popPrefaced(preface)
+	}
 	n := len(e.idle) - 1
 	if n < 0 {
 		e.mu.Unlock()
@@ -116,10 +130,43 @@ func (e *Endpoint) pop() *Conn {
 	return c
 }
 
-// push adds an idle connection, or closes it when there are enough.
+// popPrefaced takes the last idle connection that began with the preface.
+func (e *Endpoint) popPrefaced(preface string) *Conn {
+	for i, c := range slices.Backward(e.idle) {
+		if c.preface == preface {
+			e.idle = slices.Delete(e.idle, i, i+1)
+			return c
+		}
+	}
+	return nil
+}
+
+// Drop closes the idle connections that began with the preface: nobody will want
+// them any more.
+func (e *Endpoint) Drop(preface string) {
+	for {
+		e.mu.Lock()
+		c := e.popPrefaced(preface)
+		e.mu.Unlock()
+		if c == nil {
+			return
+		}
+		c.Close()
+	}
+}
+
+// push adds an idle connection, or closes it when there are enough. One with a
+// preface, which few can use, takes the place of the one that waits longest.
 func (e *Endpoint) push(c *Conn) {
 	limit := e.opts.Load().MaxIdle
 	e.mu.Lock()
+	if c.preface != "" && !e.closed && limit > 0 && len(e.idle) >= limit {
+		oldest := e.idle[0]
+		e.idle = append(slices.Delete(e.idle, 0, 1), c)
+		e.mu.Unlock()
+		oldest.Close()
+		return
+	}
 	full := e.closed || len(e.idle) >= limit
 	if !full {
 		e.idle = append(e.idle, c)
@@ -146,7 +193,10 @@ func (e *Endpoint) Put(c *Conn, at time.Duration) {
 
 // Dial makes a new connection within the connect timeout. A failed handshake is a
 // *TLSError.
-func (e *Endpoint) Dial() (*Conn, error) {
+func (e *Endpoint) Dial() (*Conn, error) { return e.DialWith("") }
+
+// DialWith is Dial of a connection that begins with the preface, before TLS.
+func (e *Endpoint) DialWith(preface string) (*Conn, error) {
 	o := e.opts.Load()
 	by := time.Now().Add(o.ConnectTimeout)
 	d := net.Dialer{Deadline: by, KeepAlive: 15 * time.Second}
@@ -155,9 +205,14 @@ func (e *Endpoint) Dial() (*Conn, error) {
 		return nil, err
 	}
 	var c *Conn
-	if o.TLS == nil {
+	if preface != "" {
+		err = writePreface(nc, preface, by)
+	}
+	switch {
+	case err != nil:
+	case o.TLS == nil:
 		c, err = newConn(nc, e)
-	} else {
+	default:
 		c, err = newTLSConn(nc, e, o, by)
 	}
 	if err != nil {
@@ -166,7 +221,7 @@ func (e *Endpoint) Dial() (*Conn, error) {
 	}
 	e.open.Add(1)
 	e.dials.Add(1)
-	c.uses = 1
+	c.uses, c.preface = 1, preface
 	return c, nil
 }
 

@@ -1,6 +1,7 @@
 package logs_test
 
 import (
+	"bufio"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -26,7 +27,7 @@ import (
 // backend.
 const causesYAML = `
 listeners:
-  web: {address: "LISTEN", max_body_size: 1KiB, max_header_size: 8KiB, header_timeout: 500ms, body_timeout: 500ms, write_timeout: 500ms, max_target_length: 1KiB}
+  web: {address: "LISTEN", max_body_size: 1KiB, max_header_size: 8KiB, header_timeout: 500ms, body_timeout: 500ms, write_timeout: 500ms, max_target_length: 1KiB, proxy_protocol: 127.0.0.2}
   LEAVING
   secure: SECURE
 admin: ADMIN
@@ -288,6 +289,15 @@ func causeCases() []causeCase {
 		}},
 		{cause: "unauthorized", status: 401, silent: true, provoke: get("/unauthorized")},
 		{cause: "auth_unavailable", status: 503, provoke: get("/auth_unavailable")},
+		{cause: "proxy_header", status: 400, provoke: func(w *causeWorld) *harness.Message {
+			d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 2)}}
+			nc, err := d.Dial("tcp", w.Address)
+			if err != nil {
+				w.t.Fatal(err)
+			}
+			w.t.Cleanup(func() { nc.Close() })
+			return (&harness.Conn{Conn: nc, R: bufio.NewReader(nc)}).Exchange(w.t, "GET / HTTP/1.1\r\nHost: a.test\r\n\r\n")
+		}},
 		{cause: "plain_http", status: 400, provoke: func(w *causeWorld) *harness.Message {
 			return harness.Dial(w.t, w.secure.address).Exchange(w.t, "GET / HTTP/1.1\r\nHost: a.test\r\n\r\n")
 		}},
