@@ -116,9 +116,11 @@ const server = createServer(async (req, res) => {
       // So many lines with the id, as fast as they are taken.
       case '/download': {
         res.setHeader('X-Id', req.headers['x-id']);
+        const gone = once(res, 'close');
+        gone.catch(() => {}); // An error is a close, too.
         for (let left = Number(url.searchParams.get('lines')); left > 0 && !res.destroyed; left -= 1000) {
           if (!res.write(lines(req.headers['x-id'], Math.min(left, 1000)))) {
-            await Promise.race([once(res, 'drain'), once(res, 'close')]);
+            await Promise.race([once(res, 'drain'), gone]);
           }
         }
         return res.end();
