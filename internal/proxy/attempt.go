@@ -25,7 +25,7 @@ var (
 	errResponseTimeout = errors.New("no response in time")
 	errUpload          = errors.New("the request body could not be read")
 	errDrained         = errors.New("the backend was drained")
-	errSilent          = fmt.Errorf("%w: the checks of the backend wait in vain too", errResponseTimeout)
+	errSilent          = fmt.Errorf("%w, and the checks of the backend wait in vain too", errResponseTimeout)
 )
 
 // attempt sends the request to one backend and streams its response back. A
@@ -248,7 +248,7 @@ func (x *exchange) Tick() (time.Duration, error) {
 	if x.endpoint().Cut() {
 		return 0, errDrained
 	}
-	if x.endpoint().Silent() && x.mayMove() {
+	if x.endpoint().Silent() && (x.mayMove() || x.hangs(at)) {
 		return 0, errSilent
 	}
 	if by > 0 {
@@ -271,6 +271,14 @@ func (x *exchange) mayMove() bool {
 	}
 	snap := x.target.Pool.Snapshot()
 	return !snap.FailOpen && snap.Peek(x.key, &pool.Tried{}) >= 0 && x.target.Pool.MayMove()
+}
+
+// hangs reports whether nothing has come of a body for as long as a head would be
+// waited for. Event streams may be quiet for longer, but not those of a backend
+// that its checks find silent.
+func (x *exchange) hangs(at time.Duration) bool {
+	limit := x.responseTimeout()
+	return x.begun && limit > 0 && at-x.c.at >= limit
 }
 
 // endpoint is the backend of the attempt.

@@ -1,10 +1,12 @@
 package proxy
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -31,6 +33,11 @@ func newFreezing(t *testing.T, name string) *freezing {
 		}
 		if r.URL.Path != "/check" {
 			f.posts.Add(1)
+		}
+		if r.URL.Path == "/begins" {
+			fmt.Fprint(w, "begun")
+			_ = http.NewResponseController(w).Flush() // A client that has left is seen below.
+			f.frozen.Store(true)
 		}
 		if f.frozen.Load() {
 			select {
@@ -74,8 +81,7 @@ func TestRequestsLeaveASilentBackend(t *testing.T) {
 			t.Cleanup(checks.Close)
 			f := newFixture(t, []string{first.address(), second.address()}, func(f *fixture, po *pool.Options, _ *Generation, _ *Limits) {
 				withBackup(po)
-				o := healthcheck.DefaultOptions()
-				o.Interval, o.FastInterval, o.Timeout, o.Fall, o.HTTP.Path = 50*time.Millisecond, 50*time.Millisecond, 250*time.Millisecond, 2, "/check"
+				o := quickChecks()
 				po.Check, po.Checks = &o, checks
 				po.Transport.ResponseTimeout = 4 * time.Second // far beyond what the checks take
 				if c.change != nil {
@@ -99,4 +105,53 @@ func TestRequestsLeaveASilentBackend(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestBodyOfASilentBackend: a body of which nothing comes any more is cut after
+// the time for a head, if the checks wait in vain too, though bodies may be quiet
+// for as long as they like.
+func TestBodyOfASilentBackend(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name    string
+		checked bool
+	}{{"checked", true}, {"without a check", false}} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			b := newFreezing(t, "only")
+			checks := healthcheck.NewScheduler()
+			t.Cleanup(checks.Close)
+			f := newFixture(t, []string{b.address()}, func(_ *fixture, po *pool.Options, _ *Generation, _ *Limits) {
+				if c.checked {
+					o := quickChecks()
+					po.Check, po.Checks = &o, checks
+				}
+				po.Transport.ResponseTimeout = 200 * time.Millisecond
+			})
+			<-f.pool.Ready()
+			nc, r := f.dial(t)
+			send(t, nc, "GET /begins HTTP/1.1\r\nHost: a\r\n\r\n")
+			resp, err := http.ReadResponse(r, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer resp.Body.Close()
+			if !c.checked { // It is still there after the time that the other case takes.
+				if err := nc.SetReadDeadline(time.Now().Add(2 * time.Second)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			body, err := io.ReadAll(resp.Body)
+			if string(body) != "begun" || err == nil || errors.Is(err, os.ErrDeadlineExceeded) == c.checked {
+				t.Errorf("got %q, %v", body, err)
+			}
+		})
+	}
+}
+
+// quickChecks find a backend silent within a second.
+func quickChecks() healthcheck.Options {
+	o := healthcheck.DefaultOptions()
+	o.Interval, o.FastInterval, o.Timeout, o.Fall, o.HTTP.Path = 50*time.Millisecond, 50*time.Millisecond, 250*time.Millisecond, 2, "/check"
+	return o
 }
