@@ -83,7 +83,7 @@ func TestRequestsLeaveASilentBackend(t *testing.T) {
 				withBackup(po)
 				o := quickChecks()
 				po.Check, po.Checks = &o, checks
-				po.Transport.ResponseTimeout = 4 * time.Second // far beyond what the checks take
+				po.Transport.ResponseTimeout = 5 * time.Second // far beyond what the checks take
 				if c.change != nil {
 					c.change(f, po)
 				}
@@ -137,7 +137,7 @@ func TestBodyOfASilentBackend(t *testing.T) {
 			}
 			defer resp.Body.Close()
 			if !c.checked { // It is still there after the time that the other case takes.
-				if err := nc.SetReadDeadline(time.Now().Add(2 * time.Second)); err != nil {
+				if err := nc.SetReadDeadline(time.Now().Add(3 * time.Second)); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -152,6 +152,6 @@ func TestBodyOfASilentBackend(t *testing.T) {
 // quickChecks find a backend silent within a second.
 func quickChecks() healthcheck.Options {
 	o := healthcheck.DefaultOptions()
-	o.Interval, o.FastInterval, o.Timeout, o.Fall, o.HTTP.Path = 50*time.Millisecond, 50*time.Millisecond, 250*time.Millisecond, 2, "/check"
+	o.Interval, o.FastInterval, o.Timeout, o.Fall, o.HTTP.Path = 50*time.Millisecond, 50*time.Millisecond, 500*time.Millisecond, 2, "/check"
 	return o
 }
