@@ -25,6 +25,7 @@ type tap struct {
 type tapped struct {
 	asked, answered bytes.Buffer
 	closed          bool // Steelyard has ended it
+	ended           bool // the parser has
 }
 
 func newTap(t testing.TB, parser string) *tap {
@@ -43,6 +44,9 @@ func newTap(t testing.TB, parser string) *tap {
 		go func() {
 			defer close(done)
 			tp.relay(c, to, &w.answered)
+			tp.mu.Lock()
+			w.ended = true
+			tp.mu.Unlock()
 			_ = c.Close() // The parser has ended it, as it does for Steelyard.
 		}()
 		tp.relay(to, c.R, &w.asked)
@@ -96,6 +100,8 @@ func (tp *tap) take() (all []transaction, err error) {
 }
 
 func (w *tapped) take() (list []transaction, err error) {
+	defer w.asked.Reset()
+	defer w.answered.Reset()
 	asked := bufio.NewReader(bytes.NewReader(w.asked.Bytes()))
 	answered := bufio.NewReader(bytes.NewReader(w.answered.Bytes()))
 	for {
@@ -105,6 +111,9 @@ func (w *tapped) take() (list []transaction, err error) {
 		}
 		t := transaction{request: q}
 		status, fields, _, err := readParsers(answered, q.method == "HEAD")
+		if err == io.EOF && w.ended {
+			break // the parser had enough of the connection, as it may after an error
+		}
 		if err != nil {
 			return list, fmt.Errorf("no answer to %s %s: %w", q.method, q.target, err)
 		}
@@ -126,8 +135,6 @@ func (w *tapped) take() (list []transaction, err error) {
 			return list, fmt.Errorf("one answer too many: %s %q", status, fields)
 		}
 	}
-	w.asked.Reset()
-	w.answered.Reset()
 	return list, nil
 }
 
