@@ -226,3 +226,15 @@ func TestPutKeepsOneOfEachInOrder(t *testing.T) {
 		t.Error(got)
 	}
 }
+
+func TestLoadCommandChecksItself(t *testing.T) {
+	for name, args := range map[string][]string{"posts": {"-post", "100"}, "messages": {"-websocket"}, "at most": {"-post", "1", "-rate", "0"}} {
+		t.Run(name, func(t *testing.T) {
+			var out bytes.Buffer
+			err := loadCommand(t.Context(), append(args, "-seconds", "0.2"), &out)
+			if err != nil || !strings.Contains(out.String(), " 0 failed, ") || strings.HasPrefix(out.String(), "0 done") {
+				t.Errorf("%v\n%s", err, out.Bytes())
+			}
+		})
+	}
+}

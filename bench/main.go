@@ -57,10 +57,13 @@ type bench struct {
 
 func main() {
 	if os.Getenv(helperEnv) != "" {
-		if err := part(os.Args[1:]); err != nil {
-			fmt.Fprintln(os.Stderr, "bench "+os.Args[1]+":", err)
-			os.Exit(1)
-		}
+		fail(part(os.Args[1:]))
+		return
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if len(os.Args) > 1 && os.Args[1] == "load" {
+		fail(loadCommand(ctx, os.Args[2:], os.Stdout))
 		return
 	}
 	var o options
@@ -80,9 +83,12 @@ func main() {
 		}
 		return
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	if err := run(ctx, o, os.Stdout); err != nil {
+	fail(run(ctx, o, os.Stdout))
+}
+
+// fail ends the process if there is an error.
+func fail(err error) {
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
@@ -142,12 +148,18 @@ func run(ctx context.Context, o options, out io.Writer) error {
 	fmt.Fprintf(os.Stderr, "%d works, %d rounds of %d s: about %s; works that are disturbed are repeated once\n",
 		len(some), o.rounds, o.seconds, total.Round(10*time.Second))
 	since := time.Now()
+	var failed error // A work that fails does not take the others with it.
 	for i, w := range some {
 		fmt.Fprintf(os.Stderr, "%d of %d  %s: about %s, %s since the start\n", i+1, len(some), w.name,
 			w.estimate(o).Round(time.Second), time.Since(since).Round(time.Second))
 		got, err := b.measure(ctx, w)
+		if ctx.Err() != nil {
+			return errors.Join(failed, context.Cause(ctx))
+		}
 		if err != nil {
-			return fmt.Errorf("%s: %w", w.name, err)
+			fmt.Fprintf(os.Stderr, "  %s failed: %v\n", w.name, err)
+			failed = errors.Join(failed, fmt.Errorf("%s: %w", w.name, err))
+			continue
 		}
 		if err := got.print(out); err != nil {
 			return err
@@ -159,7 +171,7 @@ func run(ctx context.Context, o options, out io.Writer) error {
 			}
 		}
 	}
-	return nil
+	return failed
 }
 
 // publish writes what is known so far.

@@ -47,8 +47,12 @@ func start(cores []int, out *os.File, dir string, argv ...string) (*process, err
 	return p, nil
 }
 
-// pinned calls f on a thread bound to the cores, which its children inherit.
+// pinned calls f on a thread bound to the cores, which its children inherit;
+// no cores mean all.
 func pinned(cores []int, f func() error) error {
+	if len(cores) == 0 {
+		return f()
+	}
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	var before, set unix.CPUSet
