@@ -11,8 +11,8 @@ LDFLAGS    := -s -w -X main.version=$(VERSION)
 NODE_DIRS  := examples/node test/node
 # The scenarios have `go test` lines of their own: they measure time and
 # memory, so they run without the race detector, one package after the other.
-UNIT        = $(shell go list ./... | grep -v '^steelyard/test/')
-SCENARIOS  := ./test/...
+UNIT        = $(shell go list ./... | grep -Ev '^steelyard/(test/|bench$$)')
+SCENARIOS  := ./test/... ./bench
 # Budgets of allocations and time mean nothing under the race detector, where
 # they skip, so they are run once more without it.
 BUDGETS    := Alloc|Budget|TestManyBackends
