@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"fmt"
 	"net"
 	"net/url"
@@ -9,6 +10,7 @@ import (
 
 	"steelyard/internal/auth"
 	"steelyard/internal/rewrite"
+	"steelyard/internal/transport"
 	"steelyard/internal/wire"
 )
 
@@ -29,6 +31,7 @@ type forwardDraft struct {
 	ForwardAuth
 	pool    placed[string] // of the file
 	address string         // of a server in place of it
+	tls     bool           // it speaks TLS
 }
 
 func basicAuthMapping() mapping[auth.Options] {
@@ -122,9 +125,9 @@ func forwardAuthMapping() mapping[forwardDraft] {
 	}
 }
 
-// authURL is http://host:port/path or pool:NAME/path.
+// authURL is a URL or pool:NAME/path.
 func authURL() kind[forwardDraft] {
-	const allowed = "http://host:port/path, or pool:NAME/path"
+	const allowed = "http://host:port/path, https://host/path, or pool:NAME/path"
 	return kind[forwardDraft]{typ: "URL", allowed: allowed, read: func(w *walker, v value, to *forwardDraft) bool {
 		text, ok := w.text(v, allowed)
 		if !ok {
@@ -156,14 +159,13 @@ func (f *forwardDraft) parse(text string, at value) *wrong {
 	switch {
 	case err != nil || u.Host == "":
 		return &wrong{msg: fmt.Sprintf("%q is not a URL", clip(text))}
-	case u.Scheme == "https":
-		return &wrong{msg: "a server with TLS is asked by way of a pool, which says how its certificate is verified", suggest: "pool:NAME" + u.EscapedPath()}
-	case u.Scheme != "http" || u.User != nil || u.Fragment != "":
-		return &wrong{msg: fmt.Sprintf("%q is not a plain http URL", clip(text))}
+	case u.Scheme != "http" && u.Scheme != "https" || u.User != nil || u.Fragment != "":
+		return &wrong{msg: fmt.Sprintf("%q is not a plain http or https URL", clip(text))}
 	}
-	port := u.Port()
-	if port == "" {
-		port = "80"
+	f.tls = u.Scheme == "https"
+	port, name := cmp.Or(u.Port(), "80"), "forward_auth:"
+	if f.tls {
+		port, name = cmp.Or(u.Port(), "443"), name+"https:"
 	}
 	address, bad := parseAddress(net.JoinHostPort(u.Hostname(), port), false)
 	if bad != nil {
@@ -172,7 +174,7 @@ func (f *forwardDraft) parse(text string, at value) *wrong {
 	if f.Path = u.RequestURI(); !plainPath(f.Path) {
 		return &wrong{msg: fmt.Sprintf("%q has a path that cannot be asked for", clip(text))}
 	}
-	f.address, f.Pool, f.Host = address, "forward_auth:"+address, u.Host
+	f.address, f.Pool, f.Host = address, name+address, u.Host
 	return nil
 }
 
@@ -194,6 +196,10 @@ func (d *draft) authPools() (pools []Pool) {
 		p := poolMapping().fresh().Pool
 		p.Name, p.Line = f.Pool, r.at.line
 		p.Backends = []Backend{{Address: f.address, Weight: 1, Line: r.at.line}}
+		if f.tls {
+			o := transport.DefaultTLSOptions()
+			p.TLS = &o
+		}
 		pools = append(pools, p)
 	}
 	return pools

@@ -2,8 +2,14 @@ package gate_test
 
 import (
 	"encoding/json"
+	"encoding/pem"
 	"fmt"
 	"io"
+	"log"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -179,9 +185,7 @@ pools: {web: {backends: [%s]}}
 			t.Errorf("%s tells %q %s", e.path, m.Fields, m.Body)
 		}
 	}
-	if !strings.Contains(s.Output(), "forward_auth: dial tcp") {
-		t.Error("the log does not say that the server is down")
-	}
+	harness.Eventually(t, patience, "the log says that the server is down", func() bool { return strings.Contains(s.Output(), "forward_auth: dial tcp") })
 	var nothing map[string]any
 	auth.Ask(t, "/_mood?ms=5000", &nothing)
 	began := time.Now()
@@ -262,5 +266,35 @@ pools: {web: {backends: [%s]}}
 		if err := <-errs; err != nil {
 			t.Error(err)
 		}
+	}
+}
+
+// TestForwardAuthOverTLS: a server with a certificate is believed if the system
+// trusts it, and only then.
+func TestForwardAuthOverTLS(t *testing.T) {
+	var host atomic.Value
+	server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		host.Store(r.Host)
+		w.WriteHeader(204)
+	}))
+	defer server.Close()
+	server.Config.ErrorLog = log.New(io.Discard, "", 0)
+	ca := filepath.Join(t.TempDir(), "ca.pem")
+	if err := os.WriteFile(ca, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw}), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	yaml := fmt.Sprintf(`
+listeners: {web: {address: "LISTEN"}}
+routes: [{respond: 200, forward_auth: "%s/verify"}]
+`, server.URL)
+	s := harness.Start(t, yaml)
+	if got := said(ask(t, harness.Dial(t, s.Address), "/", "")); got != "503 auth_unavailable" {
+		t.Errorf("a certificate that nobody trusts: %s", got)
+	}
+	harness.Eventually(t, patience, "the log says why", func() bool { return strings.Contains(s.Output(), "certificate") })
+	t.Setenv("SSL_CERT_FILE", ca)
+	s = harness.Start(t, yaml)
+	if got := said(ask(t, harness.Dial(t, s.Address), "/", "")); got != "200" || host.Load() != strings.TrimPrefix(server.URL, "https://") {
+		t.Errorf("a certificate that the system trusts: %s, asked as %v", got, host.Load())
 	}
 }
