@@ -27,6 +27,7 @@ func (a *App) Explain(q explain.Question) (answer explain.Answer, err error) {
 		f := a.now()
 		answer, err = f.generation.Explain(q)
 		if err == nil || f == a.now() {
+			noteRedirects(f.cfg, &answer)
 			refuseBySize(f.cfg, q, &answer)
 			break
 		}
@@ -66,6 +67,21 @@ func refuseBySize(cfg *config.Config, q explain.Question, answer *explain.Answer
 	}
 	status := map[string]int{"head_too_large": 431, "body_too_large": 413}[causes[0]]
 	*answer = explain.Answer{Cause: causes[0], Status: status, Why: strings.Join(notes, "; ")}
+}
+
+// noteRedirects says which listeners send the request to https before a route is
+// looked for.
+func noteRedirects(cfg *config.Config, answer *explain.Answer) {
+	for i := range cfg.Routes {
+		if r := &cfg.Routes[i]; r.Line == answer.RouteLine && r.Name == answer.Route && namesACME(r.Match.Path) {
+			return
+		}
+	}
+	for i := range cfg.Listeners {
+		if l := &cfg.Listeners[i]; l.HTTPSPort != 0 {
+			answer.Notes = append(answer.Notes, fmt.Sprintf("the listener %s sends it to https before that (redirect_to_https)", l.Name))
+		}
+	}
 }
 
 // Routes are those in force, in the order in which they are tried.
@@ -152,6 +168,7 @@ func ExplainFile(cfg *config.Config, q explain.Question) (answer explain.Answer,
 		return answer, err
 	}
 	forgiveSources(cfg, &answer)
+	noteRedirects(cfg, &answer)
 	refuseBySize(cfg, q, &answer)
 	answer.Notes = append(answer.Notes, fileNotes(cfg, answer.Pool)...)
 	return answer, nil

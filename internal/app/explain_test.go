@@ -69,6 +69,30 @@ func TestExplainFile(t *testing.T) {
 }
 
 // Routes are shown in match order, as they stand in the file, and count.
+func TestExplainNamesListenersThatRedirect(t *testing.T) {
+	cfg := parse(t, `
+listeners: {web: {address: "127.0.0.1:1", redirect_to_https: true}, other: "127.0.0.1:2"}
+routes:
+  - {name: all, respond: {status: 200}}
+  - {name: acme, match: {path: /.well-known/acme-challenge/*}, respond: {status: 200}}
+`)
+	for path, notes := range map[string]int{"/": 1, "/.well-known/acme-challenge/x": 0} {
+		a, err := ExplainFile(cfg, explain.Question{Host: "c.test", Path: path})
+		if err != nil {
+			t.Fatal(err)
+		}
+		n := 0
+		for _, note := range a.Notes {
+			if strings.Contains(note, "the listener web sends it to https") {
+				n++
+			}
+		}
+		if n != notes {
+			t.Errorf("%s: %q", path, a.Notes)
+		}
+	}
+}
+
 func TestRoutes(t *testing.T) {
 	address := freeAddress(t)
 	text := strings.NewReplacer("LISTEN", address, "pool: found", "pool: web", "{pool: found", "{pool: other").Replace(explainedFile)
