@@ -196,3 +196,24 @@ func TestAConnectionIsForOneSite(t *testing.T) {
 		})
 	}
 }
+
+// A client hears by an alert why it is refused, though it has sent its request
+// already, as one with TLS 1.3 has.
+func TestTheClientHearsWhyItIsRefused(t *testing.T) {
+	l := newLab(t)
+	l.issue("a", "ecdsa", []string{"app.test"})
+	certtest.Write(t, l.path("clients.pem"), l.ca.PEM())
+	app := harness.App(t, "a")
+	s := l.front(fmt.Sprintf("tls: {certificates: {%s}, client_auth: %s}", l.files("a"), l.path("clients.pem")), "", app.Address)
+	for range 20 {
+		c, err := connect(s.Address, l.trust("app.test"))
+		if err == nil { // for TLS 1.3 that is no more than half of it
+			_, _ = c.Write([]byte("POST / HTTP/1.1\r\nHost: app.test\r\nContent-Length: 60000\r\n\r\n" + strings.Repeat("x", 60000)))
+			_, err = c.R.ReadByte()
+			c.Close()
+		}
+		if err == nil || !strings.Contains(err.Error(), "certificate required") {
+			t.Fatalf("the client hears %v", err)
+		}
+	}
+}
