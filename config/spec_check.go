@@ -138,7 +138,7 @@ func checkCheck(w *walker, s section, o *healthcheck.Options) {
 			w.failf(s.at["tls"], "contradicts exec, which makes no connection; leave one of them out")
 		}
 	}
-	o.Plain = s.has("tls") && s.good("tls") && o.TLS == nil
+	o.NoTLS = s.has("tls") && s.good("tls") && o.TLS == nil
 	switch {
 	case !s.good("interval", "timeout"):
 	case !s.has("timeout"):

@@ -36,9 +36,9 @@ type Options struct {
 	Port int
 	// TLS, when set, wraps http, tcp and grpc probes.
 	TLS *TLS
-	// Plain says that the probe is without TLS, whatever else speaks to the
+	// NoTLS says that the probe is without TLS, whatever else speaks to the
 	// backends; it goes before what a caller would put into TLS by default.
-	Plain bool
+	NoTLS bool
 	// Preface is written on each connection of an http, tcp or grpc probe before
 	// anything else, TLS included.
 	Preface string

@@ -138,8 +138,8 @@ func (o *Options) validateProbe(p *problems) {
 	if o.Preface != "" && o.probeType() == "exec" {
 		p.add("preface", "a check of type exec makes no connection; leave it out or change type")
 	}
-	if o.TLS != nil && o.Plain {
-		p.add("tls", "contradicts plain; leave one of them out")
+	if o.TLS != nil && o.NoTLS {
+		p.add("tls", "contradicts no_tls; leave one of them out")
 	}
 }
 

@@ -35,7 +35,7 @@ func (b *builder) secure(c *config.Pool, o *pool.Options) error {
 		b.securing[c.Name] = t
 	}
 	o.Transport.TLS = t
-	if o.Check != nil && o.Check.TLS == nil && !o.Check.Plain && o.Check.Type != "exec" {
+	if o.Check != nil && o.Check.TLS == nil && !o.Check.NoTLS && o.Check.Type != "exec" {
 		check := *o.Check // the configuration's own stays as it is
 		check.TLS = &healthcheck.TLS{From: t}
 		o.Check = &check
