@@ -29,6 +29,8 @@ type Pair struct {
 
 	cert   tls.Certificate
 	issuer *x509.Certificate // nil: the file does not have it
+
+	issuerText, serialText string // for Status, which is asked for every second
 }
 
 // Load reads a certificate and its key and says what speaks against showing
@@ -59,6 +61,7 @@ func Load(f Files, now time.Time) (*Pair, Problems) {
 		return nil, problems
 	}
 	p.warn(chain, now)
+	p.issuerText, p.serialText = p.Leaf.Issuer.String(), p.Leaf.SerialNumber.Text(16)
 	return p, nil
 }
 

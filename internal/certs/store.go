@@ -325,8 +325,8 @@ func (s *Store) Status() []Status {
 	for i, src := range s.sources {
 		leaf := src.e.Leaf
 		all[i] = Status{
-			File: src.files.CertFile, Hosts: src.e.Names, KeyType: src.e.KeyType, Issuer: leaf.Issuer.String(),
-			Serial: leaf.SerialNumber.Text(16), From: leaf.NotBefore, Until: leaf.NotAfter, Expiring: src.e.Expiring(now),
+			File: src.files.CertFile, Hosts: src.e.Names, KeyType: src.e.KeyType, Issuer: src.e.issuerText,
+			Serial: src.e.serialText, From: leaf.NotBefore, Until: leaf.NotAfter, Expiring: src.e.Expiring(now),
 			OCSP: "none", Stapled: src.stapled,
 		}
 		if src.problem != nil {
