@@ -2,6 +2,7 @@ package wire_test
 
 import (
 	"bufio"
+	"crypto/tls"
 	"fmt"
 	"io"
 	"net"
@@ -10,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"steelyard/internal/certs/certtest"
 	"steelyard/test/harness"
 )
 
@@ -111,6 +113,7 @@ routes: [{match: {path: /*}, pool: web}]
 pools: {web: {backends: [%q]}}
 `, backend))
 	names := map[string]bool{}
+	front := plain(s.Address)
 	for _, c := range allCases() {
 		if names[c.name] || c.rfc == "" {
 			t.Errorf("%s: two cases of this name, or no section", c.name)
@@ -118,7 +121,7 @@ pools: {web: {backends: [%q]}}
 		names[c.name] = true
 		t.Run(c.name, func(t *testing.T) {
 			for _, r := range runs {
-				c.run(t, s.Address, rec, r)
+				c.run(t, front, rec, r)
 			}
 		})
 	}
@@ -127,8 +130,42 @@ pools: {web: {backends: [%q]}}
 	}
 }
 
+// TestClientCasesWithTLS runs them inside TLS, where octets come through other
+// buffers and connections end in another way.
+func TestClientCasesWithTLS(t *testing.T) {
+	rec, backend := newRecorder(t)
+	ca := certtest.NewCA(t, "Wire CA")
+	cert, key := ca.Issue(t, "ecdsa", []string{"a.test"}).Files(t, t.TempDir(), "a")
+	s := harness.Start(t, fmt.Sprintf(`
+listeners: {web: {address: "LISTEN", tls: {certificates: {cert: %s, key: %s}}}}
+routes: [{match: {path: /*}, pool: web}]
+pools: {web: {backends: [%q]}}
+`, cert, key, backend))
+	front := secure(s.Address, &tls.Config{RootCAs: ca.Pool(), ServerName: "a.test", ClientSessionCache: tls.NewLRUClientSessionCache(1)})
+	for _, c := range allCases() {
+		t.Run(c.name, func(t *testing.T) {
+			for _, r := range runs[:2] {
+				c.run(t, front, rec, r)
+			}
+		})
+	}
+}
+
+// dialer opens a connection to a listener.
+type dialer func() (net.Conn, error)
+
+func plain(address string) dialer {
+	return func() (net.Conn, error) { return net.DialTimeout("tcp", address, patience) }
+}
+
+func secure(address string, conf *tls.Config) dialer {
+	return func() (net.Conn, error) {
+		return tls.DialWithDialer(&net.Dialer{Timeout: patience}, "tcp", address, conf)
+	}
+}
+
 // run sends the case in one way, and compares both sides.
-func (c *wireCase) run(t *testing.T, address string, rec *recorder, r run) {
+func (c *wireCase) run(t *testing.T, front dialer, rec *recorder, r run) {
 	t.Helper()
 	want, closes := strings.CutSuffix(c.want, " close")
 	var got []string
@@ -144,7 +181,7 @@ func (c *wireCase) run(t *testing.T, address string, rec *recorder, r run) {
 	if !closes {
 		want, got = want+" 200", append(got, lastSeen)
 	}
-	answers, err := exchange(address, c.stream(r), c.hangUp, r.step)
+	answers, err := exchange(front, c.stream(r), c.hangUp, r.step)
 	if err != nil {
 		t.Errorf("%s: %v", r.name, err)
 	}
@@ -176,9 +213,9 @@ func (c *wireCase) stream(r run) string {
 
 // exchange sends text in parts and returns the statuses of all that is answered
 // until the connection ends.
-func exchange(address, text string, hangUp bool, step func(int) int) (answers string, err error) {
+func exchange(front dialer, text string, hangUp bool, step func(int) int) (answers string, err error) {
 	var list []string
-	err = converse(address, text, hangUp, step, func(r *bufio.Reader) error {
+	err = converse(front, text, hangUp, step, func(r *bufio.Reader) error {
 		status, err := readAnswer(r)
 		if err == nil {
 			list = append(list, status)
@@ -193,8 +230,8 @@ func exchange(address, text string, hangUp bool, step func(int) int) (answers st
 
 // converse sends text in parts while read reads what comes back, until the
 // connection ends or read fails.
-func converse(address, text string, hangUp bool, step func(int) int, read func(*bufio.Reader) error) error {
-	nc, err := net.DialTimeout("tcp", address, patience)
+func converse(front dialer, text string, hangUp bool, step func(int) int, read func(*bufio.Reader) error) error {
+	nc, err := front()
 	if err != nil {
 		return err
 	}
@@ -212,7 +249,7 @@ func converse(address, text string, hangUp bool, step func(int) int, read func(*
 			rest = rest[n:]
 		}
 		if hangUp {
-			_ = nc.(*net.TCPConn).CloseWrite()
+			_ = nc.(interface{ CloseWrite() error }).CloseWrite()
 		}
 	}()
 	r := bufio.NewReader(nc)

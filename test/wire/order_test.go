@@ -194,7 +194,7 @@ pools: {web: {backends: [%q]}}
 	more := strings.Repeat("GET /more HTTP/1.1\r\nHost: a.test\r\n\r\n", 5000)
 	for request, want := range map[string]string{get("Connection: close"): "200", get("X : 1"): "400", get("Transfer-Encoding: gzip, chunked"): "501"} {
 		for range 20 {
-			if got, err := exchange(s.Address, request+more, false, runs[0].step); got != want || err != nil {
+			if got, err := exchange(plain(s.Address), request+more, false, runs[0].step); got != want || err != nil {
 				t.Fatalf("%q: %q, %v; want %s", request, got, err, want)
 			}
 		}

@@ -72,7 +72,7 @@ func (c *wireCase) compare(t *testing.T, address string, tp *tap, r run) (reques
 		}
 		return err
 	}
-	if err := converse(address, c.stream(r), c.hangUp, r.step, drain); err != nil {
+	if err := converse(plain(address), c.stream(r), c.hangUp, r.step, drain); err != nil {
 		t.Errorf("%s, %s: %v", c.name, r.name, err)
 	}
 	list, err := tp.take()

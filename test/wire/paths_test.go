@@ -87,6 +87,35 @@ pools: {web: {backends: [%q]}}
 	}
 }
 
+// TestPathsAreReadAnewAfterAReload: a connection that is open goes by the policy in
+// force, and the change is told.
+func TestPathsAreReadAnewAfterAReload(t *testing.T) {
+	rec, backend := newRecorder(t)
+	yaml := fmt.Sprintf(`
+listeners: {web: {address: "LISTEN"}}
+admin: {address: "ADMIN"}
+paths: POLICY
+routes: [{match: {path: /*}, pool: web}]
+pools: {web: {backends: [%q]}}
+`, backend)
+	with := func(policy string) string { return strings.Replace(yaml, "POLICY", policy, 1) }
+	s := harness.Start(t, with("normalize"))
+	c := harness.Dial(t, s.Address)
+	for i, want := range []string{"GET /a/../%62", "GET /b"} {
+		policy, change := "pass", "paths normalize -> pass"
+		if i == 1 {
+			policy, change = "normalize", "paths pass -> normalize"
+		}
+		if g := s.Reload(t, with(policy)); strings.Join(g.Changes, "\n") != change {
+			t.Errorf("the reload tells %q", g.Changes)
+		}
+		if m := c.Exchange(t, "GET /a/../%62 HTTP/1.1\r\nHost: a.test\r\n\r\n"); string(m.Body) != want {
+			t.Errorf("%s: the backend got %s", policy, m.Body)
+		}
+	}
+	rec.take(t)
+}
+
 // sendPath says what becomes of a request for a path.
 func sendPath(t *testing.T, s *harness.Steelyard, path string) string {
 	t.Helper()

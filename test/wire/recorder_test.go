@@ -91,7 +91,7 @@ var (
 	requestLine = regexp.MustCompile("^([!#$%&'*+.^_`|~0-9A-Za-z-]+) (/[!-~]*|\\*) HTTP/1\\.1$")
 	chunkLine   = regexp.MustCompile("^(0|[1-9a-f][0-9a-f]*)$")
 	// added is what Steelyard says of the client.
-	added = regexp.MustCompile(`X-Forwarded-For: 127\.0\.0\.1\r\nX-Forwarded-Proto: http\r\n(?:X-Forwarded-Host: ([^\r]*)\r\n)?X-Request-Id: [0-9a-f]{32}\r\n`)
+	added = regexp.MustCompile(`X-Forwarded-For: 127\.0\.0\.1\r\nX-Forwarded-Proto: https?\r\n(?:X-Forwarded-Host: ([^\r]*)\r\n)?X-Request-Id: [0-9a-f]{32}\r\n`)
 )
 
 // readRequest reads one request, strictly.
