@@ -152,15 +152,19 @@ func TestSlowReaders(t *testing.T) {
 			harness.Eventually(t, patience, "it is counted", func() bool {
 				return metric(t, s, "steelyard_errors_total", `cause="write_timeout"`, `pool="web"`) == 1
 			})
-			if n, err := sip(t, open(), 16<<10, 4*time.Second); err != nil { // 800 KB/s
+			fast := open()
+			if n, err := sip(t, fast, 16<<10, 4*time.Second); err != nil { // 800 KB/s
 				t.Errorf("who reads at 800 KB/s was cut after %d bytes: %v", n, err)
 			}
+			fast.Close()
 			if g := s.Reload(t, fmt.Sprintf(behind, fmt.Sprintf(limits, "0", tt.more), flood)); !g.LastOK {
 				t.Fatal(g.Errors)
 			}
-			if n, err := sip(t, open(), 1000, 4*time.Second); err != nil { // 50 KB/s
+			calm := open()
+			if n, err := sip(t, calm, 1000, 4*time.Second); err != nil { // 50 KB/s
 				t.Errorf("who reads at 50 KB/s, with no rate wanted, was cut after %d bytes: %v", n, err)
 			}
+			calm.Close()
 			before := metric(t, s, "steelyard_errors_total", `cause="write_timeout"`, `pool="web"`)
 			open() // and reads nothing
 			harness.Eventually(t, patience, "who takes nothing is cut in any case", func() bool {
