@@ -294,7 +294,7 @@ func (x *exchange) awaitsContinue() bool {
 func (x *exchange) readHead() *failure {
 	x.interim = false
 	for n := 0; ; n++ {
-		head, err := x.conn.Reader.Head(maxResponseHead)
+		head, err := x.nextHead()
 		x.observe(err)
 		if err == nil {
 			err = x.resp.Parse(head, string(x.req.Method) == "HEAD")
@@ -318,6 +318,17 @@ func (x *exchange) readHead() *failure {
 		return &failure{cause: CauseBadResponse, class: classPossible, detail: "101 to a protocol that the request did not offer"}
 	}
 	return nil
+}
+
+// nextHead waits for a head of the backend, without a buffer until there is something
+// to be read into it.
+func (x *exchange) nextHead() ([]byte, error) {
+	if x.conn.Reader.Buffered() == 0 {
+		if err := x.conn.Await(false); err != nil {
+			return nil, err
+		}
+	}
+	return x.conn.Reader.Head(maxResponseHead)
 }
 
 // observe reads the clock where a response, or the wait for one, has come to

@@ -135,6 +135,27 @@ func (n *netSide) Read(p []byte) (int, error) {
 	return m, err
 }
 
+// awaitBody waits for bytes of a body without holding a buffer, as netSide.Read does
+// with one. large asks for much at a time.
+func (c *clientConn) awaitBody(large bool) error {
+	lim := c.listener.limits.Load()
+	began := transport.Now()
+	if c.phase == phaseBody {
+		if err := c.armRead(began+c.patience, c.patience/2); err != nil {
+			return err
+		}
+	}
+	if c.interrupted.Load() {
+		return os.ErrDeadlineExceeded
+	}
+	err := c.socket.FillMore(&c.rd, large)
+	if c.phase == phaseBody {
+		c.paceBody(lim, transport.Now()-began, c.rd.Buffered())
+	}
+	c.phase = phaseBody
+	return err
+}
+
 // armRead sets the read deadline, unless the one in force is at most slack
 // earlier: a deadline costs more than a look at it.
 func (c *clientConn) armRead(by, slack time.Duration) error {

@@ -84,8 +84,7 @@ func (x *exchange) stream(chunked bool) bool {
 	if b.Done() {
 		return true
 	}
-	b.Grow()
-	ep := x.endpoint()
+	ep, much := x.endpoint(), false
 	silence := ep.Conns.Options().BodyTimeout
 	for {
 		if silence > 0 {
@@ -95,7 +94,7 @@ func (x *exchange) stream(chunked bool) bool {
 				return x.backendLost(io.ErrUnexpectedEOF)
 			}
 		}
-		p, err := b.Next()
+		p, err := x.nextPart(&much)
 		x.c.at = transport.Now()
 		if err == io.EOF {
 			if x.resp.Framing == wire.FramingClose && x.conn.Socket.Truncated() {
@@ -137,6 +136,19 @@ func (x *exchange) stream(chunked bool) bool {
 // errNotSaid is the end of a connection that ends a response, when TLS does not say
 // that this was all (RFC 9112, section 9.8).
 var errNotSaid = errors.New("the backend closed the connection without TLS's close_notify, so that the response may not be whole")
+
+// nextPart waits for the next part of the body, without a buffer. While much comes at
+// a time, and the client takes it, much is read at a time: what a client does not take
+// has to be kept for it, and that is to be little.
+func (x *exchange) nextPart(much *bool) ([]byte, error) {
+	if b := &x.body; b.Hungry() {
+		if err := x.conn.Await(*much && b.Long()); err != nil && err != io.EOF {
+			return nil, err
+		}
+		*much = x.conn.Reader.Buffered() >= wire.SmallBuffer/2 && x.c.socket.Takes()
+	}
+	return x.body.Next()
+}
 
 // appendBuffered puts behind the head what came with it, so that a small
 // response leaves in one write.

@@ -64,6 +64,7 @@ func (p *Proxy) NewListener(name string, ln net.Listener, lim Limits) *Listener 
 	l := &Listener{proxy: p, ln: ln, conns: map[*clientConn]struct{}{}, served: make(chan struct{}),
 		refused: make(chan turnedAway, maxRefused), shownOut: make(chan struct{})}
 	l.Configure(name, lim)
+	boundUnsent(ln)
 	l.server = &fasthttp.Server{
 		Handler: p.handle,
 		// Reading and writing bodies is done by the exchange, so fasthttp can

@@ -170,9 +170,9 @@ func (u *upload) pump() {
 		u.endedAt.Store(int64(max(transport.Now(), 1)))
 		u.finished <- struct{}{}
 	}()
-	u.body.Grow()
+	much := false
 	for {
-		p, err := u.body.Next()
+		p, err := u.next(&much)
 		if err == io.EOF {
 			break
 		}
@@ -196,6 +196,18 @@ func (u *upload) pump() {
 		return
 	}
 	u.sent = true
+}
+
+// next waits for the next part of the body, without a buffer if there is nothing
+// that has to be kept.
+func (u *upload) next(much *bool) ([]byte, error) {
+	if u.body.Hungry() {
+		if err := u.x.c.awaitBody(*much && u.body.Long()); err != nil && err != io.EOF {
+			return nil, err
+		}
+		*much = u.x.c.rd.Buffered() >= wire.SmallBuffer/2
+	}
+	return u.body.Next()
 }
 
 // write sends a part of the body, as it is or as a chunk.

@@ -108,20 +108,40 @@ func (c *Conn) afterDeadline() error {
 func (c *Conn) Read(p []byte) (int, error) {
 	for {
 		n, err := c.Socket.Read(p)
-		if n > 0 || err == nil || !errors.Is(err, os.ErrDeadlineExceeded) {
+		if n > 0 || err == nil {
 			return n, err
 		}
-		if c.Watcher == nil || c.interrupted.Load() {
-			return 0, err
-		}
-		next, err := c.Watcher.Tick()
-		if err != nil {
-			return 0, err
-		}
-		if err := c.Arm(Now(), next); err != nil {
+		if err := c.goOn(err); err != nil {
 			return 0, err
 		}
 	}
+}
+
+// Await waits for bytes of a body, as Read does, and reads them. Meanwhile the reader
+// holds a buffer only if there is something in it. large asks for much at a time.
+func (c *Conn) Await(large bool) error {
+	for {
+		err := c.Socket.FillMore(&c.Reader, large)
+		if err == nil {
+			return nil
+		}
+		if err := c.goOn(err); err != nil {
+			return err
+		}
+	}
+}
+
+// goOn prepares another wait if the one that ended with err did for the time it took
+// alone, and the Watcher wants to go on. Otherwise it returns why not.
+func (c *Conn) goOn(err error) error {
+	if !errors.Is(err, os.ErrDeadlineExceeded) || c.Watcher == nil || c.interrupted.Load() {
+		return err
+	}
+	next, err := c.Watcher.Tick()
+	if err != nil {
+		return err
+	}
+	return c.Arm(Now(), next)
 }
 
 // Write writes all of p.

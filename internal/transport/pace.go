@@ -41,6 +41,13 @@ func (s *Socket) SetPace(most time.Duration, rate int64) {
 // other goroutines, who set one behind it.
 func (s *Socket) Hurry() { s.pace.hurried.Store(true) }
 
+// Takes reports whether the peer takes what it gets: it does not keep writes waiting
+// for longer than it makes up for, and has acknowledged most of what there was.
+func (s *Socket) Takes() bool {
+	p := &s.pace
+	return p.left >= p.most && s.queued() <= p.given/2
+}
+
 // waits notes that a write has to wait.
 func (p *pace) waits() {
 	if p.most > 0 && p.since == 0 {

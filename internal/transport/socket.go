@@ -28,6 +28,7 @@ type Socket struct {
 	readFn, writeFn func(uintptr) bool
 	fillFn          func(uintptr) bool
 	filling         *wire.Reader
+	more, large     bool // how it is filled
 	attempt         func([]byte) (int, error)
 }
 
@@ -95,8 +96,20 @@ func (s *Socket) Fill(r *wire.Reader) error {
 	return err
 }
 
+// FillMore is Fill in the middle of a message; large asks for much at a time.
+func (s *Socket) FillMore(r *wire.Reader, large bool) error {
+	s.more, s.large = true, large
+	err := s.Fill(r)
+	s.more = false
+	return err
+}
+
 func (s *Socket) tryFill(uintptr) bool {
-	s.in.err = s.filling.Attempt(s.attempt)
+	if s.more {
+		s.in.err = s.filling.AttemptMore(s.attempt, s.large)
+	} else {
+		s.in.err = s.filling.Attempt(s.attempt)
+	}
 	return s.in.err != errAgain
 }
 

@@ -76,13 +76,19 @@ func (b *Body) DropTrailers(drop func(name []byte) bool) {
 // they came, each with its CRLF. It is complete when Done reports true.
 func (b *Body) Trailers() []byte { return b.trailer }
 
+// Long reports whether the rest may be more than a small buffer holds.
+func (b *Body) Long() bool { return b.framing != FramingLength || b.left > SmallBuffer }
+
 // Grow lets the reader take more at a time, for a body worth it.
 func (b *Body) Grow() {
-	if b.framing == FramingLength && b.left <= SmallBuffer {
-		return
+	if b.Long() {
+		b.rd.grow()
 	}
-	b.rd.grow()
 }
+
+// Hungry reports whether Next would have to wait for bytes, and there is nothing
+// that a buffer would have to be held for meanwhile.
+func (b *Body) Hungry() bool { return !b.done && b.rd.Buffered() == 0 }
 
 // Next returns the next bytes of content, at least one, valid until the next
 // call; io.EOF after the last. It waits for the network only if nothing is

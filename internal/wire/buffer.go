@@ -3,6 +3,7 @@ package wire
 import (
 	"bytes"
 	"sync"
+	"sync/atomic"
 )
 
 // Sizes of pooled buffers in bytes. Heads and small bodies fit the small one,
@@ -21,6 +22,14 @@ var (
 	largeBuffers = sync.Pool{New: func() any { return &Buffer{B: make([]byte, LargeBuffer)} }}
 )
 
+// maxLarge is how many large buffers there may be before bodies get no more of them:
+// they make do with small ones then, so that peers who keep theirs waiting
+// cannot fill the memory with them.
+const maxLarge = 1024
+
+// largeInUse counts the large buffers that are in use.
+var largeInUse atomic.Int64
+
 // GetBuffer returns a buffer of at least size bytes, with len(B) its whole
 // capacity. Its content is arbitrary.
 func GetBuffer(size int) *Buffer {
@@ -28,6 +37,7 @@ func GetBuffer(size int) *Buffer {
 	case size <= SmallBuffer:
 		return smallBuffers.Get().(*Buffer)
 	case size <= LargeBuffer:
+		largeInUse.Add(1)
 		return largeBuffers.Get().(*Buffer)
 	}
 	return &Buffer{B: make([]byte, size)}
@@ -42,6 +52,7 @@ func (b *Buffer) Put() {
 	case SmallBuffer:
 		smallBuffers.Put(b)
 	case LargeBuffer:
+		largeInUse.Add(-1)
 		largeBuffers.Put(b)
 	}
 }

@@ -115,6 +115,32 @@ func (rd *Reader) Attempt(read func([]byte) (int, error)) error {
 	return err
 }
 
+// AttemptMore is Attempt in the middle of a message, of which the head may be in use
+// and stays. Before and after, the reader holds a buffer only if there are bytes of the
+// message in it, or its head is. large asks for more at a time, and gets it unless too many have.
+func (rd *Reader) AttemptMore(read func([]byte) (int, error), large bool) error {
+	rd.Yield()
+	if large && largeInUse.Load() < maxLarge {
+		rd.grow()
+	}
+	if err := rd.makeRoom(); err != nil {
+		return err
+	}
+	n, err := read(rd.buf.B[rd.w:])
+	rd.w += n
+	rd.Yield()
+	return err
+}
+
+// Yield gives the buffer back if there is nothing in it, neither unread bytes nor a
+// head in use.
+func (rd *Reader) Yield() {
+	if rd.buf != nil && rd.r == rd.w && rd.keep == 0 {
+		rd.buf.Put()
+		rd.buf, rd.r, rd.w = nil, 0, 0
+	}
+}
+
 var errBufferFull = errors.New("the read buffer is full")
 
 // Head reads the next head, through its empty line, and returns its bytes,

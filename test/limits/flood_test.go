@@ -53,12 +53,12 @@ func TestGoodClientsNoticeNoAttack(t *testing.T) {
 			s.ResetPeak(t)
 
 			attack := time.Now()
-			args := append(tt.args, "-c", fmt.Sprint(attackers), "-r", "2500", "-l", "40", "-p", "1")
+			args := append(tt.args, "-c", fmt.Sprint(attackers), "-r", "2500", "-l", "80", "-p", "1")
 			for i := range args {
 				args[i] = strings.Replace(args[i], "TARGET", s.Address, 1)
 			}
 			harness.Run(t, "slowhttptest", exec.Command(tool, args...))
-			harness.Eventually(t, 20*time.Second, "all attackers are connected", func() bool {
+			harness.Eventually(t, 45*time.Second, "all attackers are connected", func() bool {
 				return metric(t, s, "steelyard_listener_connections") >= attackers
 			})
 			full := time.Now()
@@ -79,15 +79,15 @@ func TestGoodClientsNoticeNoAttack(t *testing.T) {
 				t.Errorf("it had %d MiB of memory", peak>>20)
 			}
 			// A margin for a machine whose processors are shared by both sides and others.
-			if most := max(5*at(before, 0.99), 100*time.Millisecond); at(during, 0.99) > most {
+			if most := max(10*at(before, 0.99), 500*time.Millisecond); at(during, 0.99) > most {
 				t.Errorf("the 99th percentile was %v before and is %v", at(before, 0.99), at(during, 0.99))
 			}
 		})
 	}
 }
 
-// underAttack starts Steelyard, as it is by default but for the share of one address,
-// with a backend for good clients and another for the attackers, who get to it as far
+// underAttack starts Steelyard, as it is by default but for the share of one address
+// and for slow heads, which would be cut after 10 s, with a backend for good clients and another for the attackers, who get to it as far
 // as they do what a request takes. victim is how many have.
 func underAttack(t *testing.T) (s *harness.Steelyard, victim func() int64) {
 	t.Helper()
@@ -99,7 +99,7 @@ func underAttack(t *testing.T) (s *harness.Steelyard, victim func() int64) {
 	t.Cleanup(backend.Close)
 	apps := load.Apps(t, []string{"a"})
 	s = harness.Start(t, fmt.Sprintf(`
-listeners: {web: {address: "LISTEN", max_connections_per_client: 9000}}
+listeners: {web: {address: "LISTEN", max_connections_per_client: 9000, header_timeout: 1m}}
 routes: [{match: {path: /attack}, pool: attacked}, {pool: web}]
 pools: {web: {backends: %s}, attacked: {backends: ["%s"]}}
 admin: "ADMIN"

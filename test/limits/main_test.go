@@ -3,6 +3,7 @@ package limits_test
 import (
 	"io"
 	"net"
+	"net/http"
 	"strconv"
 	"strings"
 	"testing"
@@ -53,7 +54,8 @@ func served(t *testing.T, address string, s *harness.Steelyard) net.Conn {
 // metric is the value of a metric, by its name and, in order, some of its labels.
 func metric(t *testing.T, s *harness.Steelyard, name string, labels ...string) float64 {
 	t.Helper()
-	text := harness.Get(t, harness.Client(t), "http://"+s.Admin+"/metrics")
+	c := http.Client{Timeout: patience, Transport: &http.Transport{DisableKeepAlives: true}}
+	text := harness.Get(t, &c, "http://"+s.Admin+"/metrics")
 lines:
 	for line := range strings.Lines(text) {
 		if !strings.HasPrefix(line, name+"{") && !strings.HasPrefix(line, name+" ") {

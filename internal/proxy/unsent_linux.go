@@ -1,0 +1,21 @@
+package proxy
+
+import (
+	"net"
+
+	"golang.org/x/sys/unix"
+)
+
+// maxUnsent is how much of a response the kernel takes that it cannot send yet, in
+// bytes: enough to keep any connection busy, and not the megabytes that it would
+// hold for each client that does not read.
+const maxUnsent = 128 << 10
+
+// boundUnsent sets maxUnsent for all connections that are accepted from a listener,
+// which take it over from its socket.
+func boundUnsent(ln net.Listener) {
+	if _, ok := ln.(*net.TCPListener); !ok {
+		return
+	}
+	_ = control(ln, func(fd int) error { return unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NOTSENT_LOWAT, maxUnsent) })
+}
