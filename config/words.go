@@ -44,6 +44,10 @@ var otherWords = map[string][]string{
 	"initialstate": {"start"}, "sni": {"server_name", "tls"}, "skipverify": {"insecure"}, "insecureskipverify": {"insecure"}, "scheme": {"tls"}, "ssl": {"tls"},
 	"cafile": {"ca"}, "cacert": {"ca"}, "certfile": {"cert"}, "keyfile": {"key"},
 
+	// Paths.
+	"normalizepath": {"paths"}, "pathnormalization": {"paths"}, "normalizeuri": {"paths"}, "mergeslashes": {"paths"}, "pathwithescapedslashesaction": {"paths"},
+	"allowencodedslashes": {"paths"}, "sanitizepath": {"paths"}, "cleanpath": {"paths"},
+
 	// Access.
 	"ipallowlist": {"allow"}, "ipwhitelist": {"allow"}, "whitelist": {"allow"}, "allowlist": {"allow"}, "blacklist": {"deny"}, "blocklist": {"deny"}, "denylist": {"deny"}, "block": {"deny"},
 	"limitreq": {"rate_limit"}, "ratelimiting": {"rate_limit"}, "throttle": {"rate_limit"}, "limit": {"rate_limit", "requests"}, "rps": {"rate_limit", "requests"}, "average": {"requests"}, "interval": {"per"},
