@@ -105,6 +105,7 @@ func TestEndpointTLS(t *testing.T) {
 			e.SetOptions(o)
 			if c := e.Get(true, Now()); c != nil {
 				t.Error("a connection made with other TLS is used")
+				c.Close()
 			}
 			c, err := e.Dial()
 			if err != nil {

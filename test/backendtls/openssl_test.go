@@ -51,6 +51,8 @@ func (c *console) serve(t *testing.T, s *harness.Steelyard, n int) {
 	if err := <-done; err != nil {
 		t.Fatalf("request %d: %v", n, err)
 	}
+	// The client has its answer a moment before the connection can be used again.
+	harness.Eventually(t, 10*time.Second, "the request has ended", func() bool { return s.Backend(t, "web", c.address).InFlight == 0 })
 }
 
 // connections is how many there have been.
