@@ -27,6 +27,20 @@ type ForwardAuth struct {
 	RequestHeaders, ResponseHeaders []string
 }
 
+// URL is where it asks, as the file has it.
+func (f *ForwardAuth) URL() string {
+	switch {
+	case f.Host == "":
+		return "pool:" + f.Pool + f.Path
+	case strings.HasPrefix(f.Pool, ownPool+"https:"):
+		return "https://" + f.Host + f.Path
+	}
+	return "http://" + f.Host + f.Path
+}
+
+// ownPool begins the names of pools that URLs make; no pool of the file has a colon.
+const ownPool = "forward_auth:"
+
 type forwardDraft struct {
 	ForwardAuth
 	pool    placed[string] // of the file
@@ -163,7 +177,7 @@ func (f *forwardDraft) parse(text string, at value) *wrong {
 		return &wrong{msg: fmt.Sprintf("%q is not a plain http or https URL", clip(text))}
 	}
 	f.tls = u.Scheme == "https"
-	port, name := cmp.Or(u.Port(), "80"), "forward_auth:"
+	port, name := cmp.Or(u.Port(), "80"), ownPool
 	if f.tls {
 		port, name = cmp.Or(u.Port(), "443"), name+"https:"
 	}

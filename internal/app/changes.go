@@ -111,6 +111,12 @@ func (d *differ) route(before, after *config.Route) {
 	} else if x.Split != nil && y.Split != nil && !reflect.DeepEqual(x.Split.Sticky, y.Split.Sticky) {
 		what = append(what, "sticky of the split changed")
 	}
+	if f, g := x.ForwardAuth, y.ForwardAuth; f != nil && g != nil && (f.Pool != g.Pool || f.Path != g.Path || f.Host != g.Host) {
+		what = append(what, fmt.Sprintf("forward_auth.url %s -> %s", f.URL(), g.URL()))
+		same := *g
+		same.Pool, same.Path, same.Host = f.Pool, f.Path, f.Host
+		y.ForwardAuth = &same
+	}
 	x.Pool, x.Split, x.Redirect, x.Respond = "", nil, nil, nil
 	y.Pool, y.Split, y.Redirect, y.Respond = "", nil, nil, nil
 	d.add("route "+after.Name, append(what, fields("", x, y)...)...)
