@@ -109,7 +109,9 @@ func (f *filler) fill(v reflect.Value, path string) {
 		return
 	case v.Kind() == reflect.Struct:
 		for i := range v.NumField() {
-			if field := v.Type().Field(i); field.IsExported() && field.Name != "Line" && field.Name != "Warnings" {
+			if field := v.Type().Field(i); field.Type.Kind() == reflect.Interface {
+				continue // what is handed on with options, and is in no file
+			} else if field.IsExported() && field.Name != "Line" && field.Name != "Warnings" {
 				f.fill(v.Field(i), strings.TrimPrefix(path+"."+field.Name, "."))
 			}
 		}

@@ -38,7 +38,7 @@ pools:
 			[]string{"pool api: keepalive.max_idle 256 -> 4, timeouts.response 60s -> 5s"}},
 		{"TLS and the PROXY protocol to backends", "check: /healthz", "check: /healthz, proxy_protocol: v2, tls: {server_name: api.test}",
 			[]string{"pool api: proxy_protocol off -> v2, tls on"}},
-		{"TLS to backends in detail", "check: /healthz", "check: {path: /healthz, tls: false}", []string{"pool api: check.no_tls false -> true"}},
+		{"TLS to backends in detail", "check: /healthz", "check: {path: /healthz, tls: false}", []string{"pool api: check.tls true -> false"}},
 		{"a source for the backends", "backends: [127.0.0.1:4001]", "source: {file: /tmp/x.yaml}", []string{"pool api: -1 backend (127.0.0.1:4001), source changed"}},
 		{"a route elsewhere", "path: /*}, pool: web", "path: /*}, pool: api", []string{"route shop.example/*: pool web -> api"}},
 		{"a route that splits", "path: /*}, pool: web", "path: /*}, split: [{pool: web, weight: 9}, {pool: api, weight: 1}]",

@@ -19,6 +19,8 @@ var keyNames = map[string]string{
 	"consul.addresses": "consul.address", "consul.tls.ca_file": "consul.tls.ca", "consul.tls.cert_file": "consul.tls.cert", "consul.tls.key_file": "consul.tls.key",
 	"admin.tls.cert_file": "admin.tls.cert", "admin.tls.key_file": "admin.tls.key", "admin.tls.client_ca_file": "admin.tls.client_ca",
 	"tls.ocsp": "tls.ocsp_stapling", "tls.client_auth.ca_file": "tls.client_auth.ca", "https_port": "redirect_to_https",
+	"transport.tls": "tls", "check.preface": "proxy_protocol",
+	"forward_auth.pool": "forward_auth.url", "forward_auth.path": "forward_auth.url", "forward_auth.host": "forward_auth.url",
 	"tls.ca_file": "tls.ca", "tls.cert_file": "tls.cert", "tls.key_file": "tls.key",
 }
 
@@ -43,6 +45,9 @@ func fields(prefix string, a, b any) (what []string) {
 }
 
 func field(name string, a, b reflect.Value) []string {
+	if name == "check.no_tls" {
+		name, a, b = "check.tls", b, a // says the opposite
+	}
 	if same, ok := keyNames[name]; ok {
 		name = same
 	}
