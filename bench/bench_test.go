@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 // TestMain lets the parts of a bench be this test binary.
@@ -236,5 +237,40 @@ func TestLoadCommandChecksItself(t *testing.T) {
 				t.Errorf("%v\n%s", err, out.Bytes())
 			}
 		})
+	}
+}
+
+// The CPU time of a process, with what its children took, is what it has used.
+func TestCPUOfATree(t *testing.T) {
+	out, err := os.Create(filepath.Join(t.TempDir(), "output"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer out.Close()
+	// A child that is waited for, then one that lives on; both count to a
+	// number, so the time is theirs however busy the machine is.
+	p, err := start(nil, out, t.TempDir(), "sh", "-c", `sh -c 'i=0; while [ $i -lt 100000 ]; do i=$((i+1)); done'; echo one; i=0
+while [ $i -lt 200000 ]; do i=$((i+1)); done; echo two; exec sleep 60`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.stop()
+	after := func(line string) usage {
+		for t.Context().Err() == nil {
+			if b, _ := os.ReadFile(out.Name()); strings.Contains(string(b), line) {
+				break
+			}
+			time.Sleep(time.Millisecond)
+		}
+		u, err := p.cpu()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return u
+	}
+	one := after("one")
+	two := after("two").minus(one)
+	if one.all < 10*time.Millisecond || two.all < one.all/2 || two.inKernel() > two.all {
+		t.Errorf("the first took %+v, the second, twice as long, %+v", one, two)
 	}
 }

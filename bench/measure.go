@@ -282,8 +282,8 @@ func (s *stage) perRequest(e *entry, before usage, since time.Time, got sample) 
 	}
 	used := after.minus(before)
 	each := func(d time.Duration) float64 { return float64(d) / float64(time.Microsecond) / max(got["requests"], 1) }
-	got["cpu"], got["user"], got["kernel"] = each(used.total()), each(used.user), each(used.kernel)
-	got["busy"] = 100 * float64(used.total()) / float64(time.Since(since)) / float64(len(e.set.cores))
+	got["cpu"], got["user"], got["kernel"] = each(used.all), each(used.all-used.inKernel()), each(used.inKernel())
+	got["busy"] = 100 * float64(used.all) / float64(time.Since(since)) / float64(len(e.set.cores))
 	return got, nil
 }
 
@@ -412,7 +412,7 @@ func (s *stage) latencies(_ context.Context, port int, e *entry) (sample, error)
 			if err != nil {
 				return nil, err
 			}
-			got["cpu"+at] = float64(after.minus(before).total().Microseconds()) / max(float64(r.Done), 1)
+			got["cpu"+at] = float64(after.minus(before).all.Microseconds()) / max(float64(r.Done), 1)
 		}
 	}
 	return got, nil
