@@ -97,7 +97,7 @@ http {
   }
   server {
     listen %s backlog=8192%s;
-%s    proxy_http_version 1.1; proxy_read_timeout 300s;
+%s    proxy_http_version 1.1; proxy_read_timeout 300s; proxy_connect_timeout 30s;
     proxy_set_header Connection $connection_upgrade;
     proxy_set_header Upgrade $http_upgrade;
     proxy_set_header Host $http_host;
@@ -139,7 +139,7 @@ func haproxyFiles(s setting) map[string]string {
   stats socket %s mode 600 expose-fd listeners
 %sdefaults
   mode http
-  timeout connect 5s
+  timeout connect 30s
   timeout client 300s
   timeout server 300s
   timeout http-keep-alive 300s
@@ -184,6 +184,7 @@ func caddyConfig(s setting) string {
 		header_up X-Request-Id {http.request.uuid}
 		transport http {
 			compression off
+			dial_timeout 30s
 			keepalive 300s
 			keepalive_idle_conns_per_host %d
 		}
@@ -198,7 +199,8 @@ func caddyConfig(s setting) string {
 // steelyardConfig has its defaults but for what the others are given too.
 func steelyardConfig(s setting) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "listeners:\n  web:\n    address: %s\n", s.address())
+	// All of the load comes from one address.
+	fmt.Fprintf(&b, "listeners:\n  web:\n    address: %s\n    max_connections_per_client: 100000\n", s.address())
 	if s.tls {
 		fmt.Fprintf(&b, "    tls: {certificates: [{cert: %s, key: %s}]}\n", s.cert, s.key)
 	}
@@ -219,9 +221,10 @@ func steelyardConfig(s setting) string {
 	if s.sticky {
 		b.WriteString("    sticky: {cookie: srv}\n")
 	}
-	if s.edition > 0 { // Unlike the others, it does nothing when told what it knows.
-		fmt.Fprintf(&b, "    timeouts: {connect: %ds}\n", 2+s.edition%2)
-	}
+	// The same patience for all, since thousands of connections to backends take
+	// a while where load and backends share a core. It changes with each reload:
+	// unlike the others, Steelyard does nothing when told what it knows.
+	fmt.Fprintf(&b, "    timeouts: {connect: %ds}\n", 30+s.edition%2)
 	if s.log {
 		fmt.Fprintf(&b, "access_log: {format: combined, to: %s}\n", s.file("access.log"))
 	}

@@ -318,7 +318,7 @@ func (b *bench) once(ctx context.Context, w work) (outcome, error) {
 			e := s.entries[(i+round)%len(s.entries)]
 			one, err := s.round(ctx, e)
 			if err != nil {
-				return outcome{}, fmt.Errorf("%s: %w", e.name, err)
+				return outcome{}, fmt.Errorf("%s: %w\n%s", e.name, err, e.said())
 			}
 			head := metrics[w.kind][0]
 			fmt.Fprintf(os.Stderr, "  round %d of %d  %-16s %s: %s\n", round+1, rounds, e.name, head.title, with(number(one[head.key]), head.unit))

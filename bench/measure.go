@@ -185,7 +185,7 @@ func (s *stage) warm(ctx context.Context) error {
 	}
 	for _, e := range s.entries {
 		if err := s.warmUp(ctx, e); err != nil {
-			return fmt.Errorf("%s: %w", e.name, err)
+			return fmt.Errorf("%s: %w\n%s", e.name, err, e.said())
 		}
 		if e.name == nginx && (s.kind == latency || s.kind == reload) {
 			got, err := s.wrk(ctx, e, s.seconds)

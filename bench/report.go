@@ -88,6 +88,9 @@ func (o outcome) print(to io.Writer) error {
 	if f, ok := o.get(steelyard, head.key); ok && f.Plain > 0 {
 		fmt.Fprintf(to, "; to Steelyard without the feature: %.2f", f.Plain)
 	}
+	if o.Goal != "" {
+		fmt.Fprintf(to, "; the aim: %s", o.Goal)
+	}
 	fmt.Fprintln(to)
 	if o.busy() {
 		fmt.Fprintf(to, "nginx's own figure spreads by %.0f %%: the machine was busy, do not trust these.\n", (o.Spread-1)*100)
@@ -146,6 +149,12 @@ func (r *results) table(b *strings.Builder, title string, m metric, kinds ...kin
 		if o.Aim > 0 && m.key == "cpu" {
 			aim = fmt.Sprintf("%.2f", o.Aim)
 		}
+		if m.key == "cpu" && o.Goal == withinPlain {
+			aim = withinPlain
+		}
+		if m.key == "rate" && o.Goal != withinPlain {
+			aim = o.Goal
+		}
 		if f, ok := o.get(steelyard, m.key); ok && f.Plain > 0 {
 			without = fmt.Sprintf("%.2f", f.Plain)
 		}
@@ -167,6 +176,9 @@ func (o outcome) markdown(b *strings.Builder) {
 	fmt.Fprintf(b, "### %s%s%s\n\n", strings.ToUpper(o.Title[:1]), o.Title[1:], o.mark())
 	if o.Rate > 0 {
 		fmt.Fprintf(b, "nginx at saturation: %s requests/s.\n\n", number(o.Rate))
+	}
+	if o.Goal != "" {
+		fmt.Fprintf(b, "The aim: %s.\n\n", o.Goal)
 	}
 	b.WriteString("| |")
 	for _, m := range metrics[o.Kind] {

@@ -32,6 +32,7 @@ type outcome struct {
 	Seconds int          `json:"seconds"`
 	Rate    float64      `json:"nginx_saturation,omitempty"` // latency and reload work with shares of it
 	Aim     float64      `json:"aim,omitempty"`
+	Goal    string       `json:"goal,omitempty"`
 	Spread  float64      `json:"nginx_spread"` // of its first metric: most to least
 	Peers   []peerFigure `json:"peers"`
 }
@@ -86,7 +87,7 @@ func (o outcome) toBetter(metric string, more bool) float64 {
 
 // newOutcome makes figures of samples.
 func newOutcome(w work, names []string, got measured) outcome {
-	o := outcome{Work: w.name, Title: w.title, Kind: w.kind, Date: time.Now().UTC().Format(time.DateOnly), Aim: w.aim}
+	o := outcome{Work: w.name, Title: w.title, Kind: w.kind, Date: time.Now().UTC().Format(time.DateOnly), Aim: w.aim, Goal: w.goal}
 	for _, name := range names {
 		samples := got[name]
 		if len(samples) == 0 {
