@@ -17,8 +17,8 @@ func TestABackendThatIsKilledAndComesBack(t *testing.T) {
 	w := play(t, "killed", s.URL, apps, func() { apps[1].Kill(t) }, 4*time.Second, func() { apps[1].Again(t) })
 	w.allow(t, map[string]int{"POST 502 reset_before_response": 10, "GET cut short": 5, "POST cut short": 5})
 	within(t, "last error", w.lastError, time.Second)
-	within(t, "recovery", w.recovered, 12*time.Second)
-	within(t, "slowest GET", w.slowestGet, 2*time.Second)
+	within(t, "recovery", w.recovered, 15*time.Second) // Left alone for up to 8 s at a time.
+	within(t, "slowest GET", w.slowestGet, 4*time.Second)
 }
 
 // A stopped process accepts connections, as its kernel does that, and never
@@ -31,11 +31,12 @@ func TestABackendThatIsStoppedAndGoesOn(t *testing.T) {
 	s := harness.Start(t, usual(apps))
 	w := play(t, "stopped (SIGSTOP)", s.URL, apps,
 		func() { apps[1].Signal(t, syscall.SIGSTOP) }, 15*time.Second, func() { apps[1].Signal(t, syscall.SIGCONT) })
-	w.allow(t, map[string]int{"POST 502 reset_before_response": 10})
+	// As many at most as connections were idle when it was stopped.
+	w.allow(t, map[string]int{"POST 502 reset_before_response": 30})
 	// A check begins after 5 s at most; three fail after 2 s each.
 	within(t, "slowest GET", w.slowestGet, 13*time.Second)
 	within(t, "slowest POST", w.slowestPost, 17*time.Second)
-	within(t, "recovery", w.recovered, 9*time.Second)
+	within(t, "recovery", w.recovered, 12*time.Second)
 }
 
 // When nothing accepts connections for it either, no request can have reached it:
@@ -46,7 +47,7 @@ func TestABackendThatIsStoppedAndTakesNoConnections(t *testing.T) {
 	s := harness.Start(t, usual(apps))
 	w := play(t, "stopped, no connections", s.URL, apps,
 		func() { apps[1].Signal(t, syscall.SIGSTOP) }, 8*time.Second, func() { apps[1].Signal(t, syscall.SIGCONT) })
-	w.allow(t, map[string]int{"POST 502 reset_before_response": 15})
+	w.allow(t, map[string]int{"POST 502 reset_before_response": 30})
 	within(t, "recovery", w.recovered, 15*time.Second)
 }
 
@@ -59,7 +60,7 @@ func TestABackendThatResetsInTheMiddleOfBodies(t *testing.T) {
 		func() { apps[1].Set(t, "behave", "midbody") }, 4*time.Second, func() { apps[1].Set(t, "behave", "well") })
 	w.allow(t, map[string]int{"GET cut short": 15, "POST cut short": 15})
 	within(t, "last error", w.lastError, time.Second)
-	within(t, "recovery", w.recovered, 9*time.Second)
+	within(t, "recovery", w.recovered, 12*time.Second)
 }
 
 func TestABackendThatSendsGarbage(t *testing.T) {
@@ -67,9 +68,12 @@ func TestABackendThatSendsGarbage(t *testing.T) {
 	s := harness.Start(t, usual(apps))
 	w := play(t, "sends garbage", s.URL, apps,
 		func() { apps[1].Set(t, "behave", "garbage") }, 4*time.Second, func() { apps[1].Set(t, "behave", "well") })
-	w.allow(t, map[string]int{"GET 502 bad_response": 20, "POST 502 bad_response": 20, "GET cut short": 5, "POST cut short": 5})
+	w.allow(t, map[string]int{
+		"GET 502 bad_response": 20, "POST 502 bad_response": 20, "GET cut short": 5, "POST cut short": 5,
+		"POST 502 reset_before_response": 10, // It closes without having read the body, which may overtake what it sent.
+	})
 	within(t, "last error", w.lastError, 2*time.Second)
-	within(t, "recovery", w.recovered, 9*time.Second)
+	within(t, "recovery", w.recovered, 12*time.Second)
 }
 
 // Being slow is no failure; it must not make the others slow.
@@ -79,7 +83,7 @@ func TestABackendThatIsTenTimesSlower(t *testing.T) {
 	w := play(t, "10 times slower", s.URL, apps,
 		func() { apps[1].Set(t, "delay", "50") }, 4*time.Second, func() { apps[1].Set(t, "delay", think) })
 	w.allow(t, nil)
-	within(t, "recovery", w.recovered, time.Second)
+	within(t, "recovery", w.recovered, 3*time.Second)
 	within(t, "median of the others", w.typical, 40*time.Millisecond)
 }
 
@@ -98,9 +102,9 @@ func TestAllBackendsKilledAndBack(t *testing.T) {
 		"GET 502 reset_before_response": 15, "POST 502 reset_before_response": 15, "GET cut short": 10, "POST cut short": 10,
 	})
 	within(t, "last error after the last app was back", w.lastError-up.Sub(down), time.Second)
-	within(t, "recovery", w.recovered, 9*time.Second)
-	within(t, "slowest GET", w.slowestGet, 2*time.Second)
-	within(t, "slowest POST", w.slowestPost, 2*time.Second)
+	within(t, "recovery", w.recovered, 12*time.Second)
+	within(t, "slowest GET", w.slowestGet, 4*time.Second)
+	within(t, "slowest POST", w.slowestPost, 4*time.Second)
 }
 
 func each(apps []*load.App, do func(*load.App)) {

@@ -30,7 +30,7 @@ func TestDNSIsGone(t *testing.T) {
 			s := harness.Start(t, fromSource(fmt.Sprintf("{dns: {name: _http._tcp.web.test, type: srv, servers: %q}}", ns.Address), ""))
 			w := play(t, "DNS "+c.name, s.URL, apps, func() { c.mood(ns) }, 4*time.Second, func() { ns.Holds(zone...) })
 			w.allow(t, nil)
-			within(t, "slowest GET", w.slowestGet, time.Second)
+			within(t, "slowest GET", w.slowestGet, 3*time.Second)
 		})
 	}
 }
@@ -44,7 +44,7 @@ func TestConsulIsKilledAndComesBack(t *testing.T) {
 	s := harness.Start(t, fromSource("{consul: web}", "consul: "+agent.Address()))
 	w := play(t, "Consul killed", s.URL, apps, agent.Kill, 4*time.Second, agent.Start)
 	w.allow(t, nil)
-	within(t, "slowest GET", w.slowestGet, time.Second)
+	within(t, "slowest GET", w.slowestGet, 3*time.Second)
 }
 
 // fromSource is usual with members from a registry.
