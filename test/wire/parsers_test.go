@@ -118,8 +118,9 @@ func goSeer(t *testing.T) string {
 	return ln.Addr().String()
 }
 
-// server writes a configuration for a program, in which DIR, PORT and SEER stand for
-// a folder of its own, its port and what it passes requests on to, and starts it.
+// server writes a configuration for a program and starts it, as one process, so
+// that it leaves no others behind when it is killed. In the configuration DIR, PORT
+// and SEER stand for a folder of its own, its port and what it passes requests on to.
 func server(t *testing.T, command, config string, args ...string) string {
 	t.Helper()
 	path, err := exec.LookPath(command)
@@ -161,7 +162,7 @@ func server(t *testing.T, command, config string, args ...string) string {
 func startNginx(t *testing.T) string {
 	return server(t, "nginx", `
 daemon off;
-worker_processes 1;
+master_process off;
 pid DIR/nginx.pid;
 error_log DIR/error.log;
 events { worker_connections 512; }
@@ -210,5 +211,5 @@ LimitRequestFields 2000
 AllowEncodedSlashes NoDecode
 ProxyPreserveHost On
 ProxyPass "/" "http://SEER/" nocanon
-`, "-D", "FOREGROUND", "-d", "DIR", "-f")
+`, "-X", "-d", "DIR", "-f")
 }
