@@ -100,7 +100,7 @@ consul: ## Build a Consul agent for the tests, once for a machine (minutes)
 
 .PHONY: need
 need:
-	@tools/need gcc node npm chromium prometheus promtool systemd-analyze nginx apache2 openssl testssl haproxy caddy wrk
+	@tools/need gcc node npm chromium prometheus promtool systemd-analyze nginx apache2 openssl testssl haproxy caddy wrk slowhttptest
 
 .PHONY: node-deps
 node-deps: need

@@ -209,9 +209,6 @@ func (d *direction) run() {
 		return
 	}
 	if err != errTunnelEnds {
-		if d == &d.t.backend && d.t.endBy.Load() == 0 && errors.Is(err, os.ErrDeadlineExceeded) {
-			d.t.stalled.Store(true)
-		}
 		d.t.broken.Store(true)
 	}
 	d.t.end()
@@ -298,11 +295,28 @@ func (d *direction) pass(p []byte) error {
 	d.armWrite()
 	n, err := d.to.Write(p)
 	d.passed += int64(n)
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return d.notTaken()
+	}
 	if err != nil {
 		return err
 	}
 	return d.sayGoingAway(between)
 }
+
+// notTaken is how a tunnel ends whose receiver did not take what it got in time. What
+// was not taken is lost, so nothing can follow it.
+func (d *direction) notTaken() error {
+	if d.t.endBy.Load() != 0 {
+		return errTunnelEnds
+	}
+	if d == &d.t.backend {
+		d.t.stalled.Store(true)
+	}
+	return errStalled
+}
+
+var errStalled = errors.New("the receiver takes nothing")
 
 // tunnelStall ends a tunnel whose backend takes nothing for so long; clients have
 // write_timeout.

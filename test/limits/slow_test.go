@@ -146,7 +146,7 @@ func TestSlowReaders(t *testing.T) {
 				}
 				return c
 			}
-			if n, err := sip(t, open(), 100, patience); err == nil { // 5 KB/s
+			if n, err := sip(t, open(), 1000, patience); err == nil { // 50 KB/s
 				t.Errorf("a slow reader has got %d bytes and still gets more", n)
 			}
 			harness.Eventually(t, patience, "it is counted", func() bool {
@@ -171,5 +171,47 @@ func TestSlowReaders(t *testing.T) {
 				return metric(t, s, "steelyard_errors_total", `cause="write_timeout"`, `pool="web"`) == before+1
 			})
 		})
+	}
+}
+
+// TestStalledTunnels: who takes nothing of what comes through a WebSocket, or another
+// tunnel, is cut like a slow reader; one that is only silent is not.
+func TestStalledTunnels(t *testing.T) {
+	t.Parallel()
+	flood := harness.Backend(t, func(c *harness.Conn) {
+		m, err := c.Request()
+		if err != nil {
+			return
+		}
+		_, _ = io.WriteString(c, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n")
+		for strings.Contains(m.First, "/flood") {
+			if _, err := c.Write(make([]byte, 64<<10)); err != nil {
+				return
+			}
+		}
+		_, _ = io.Copy(c, c.R)
+	})
+	s := harness.Start(t, fmt.Sprintf(behind, "write_timeout: 500ms, min_response_rate: 1KiB", flood))
+	open := func(path string) *harness.Conn {
+		c := harness.Dial(t, s.Address)
+		c.Send(t, "GET "+path+" HTTP/1.1\r\nHost: a.test\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n")
+		if m := c.Response(t, "GET"); m.Status() != 101 {
+			t.Fatalf("no upgrade: %q", m.First)
+		}
+		return c
+	}
+	silent := open("/silent")
+	stalled := open("/flood")
+	harness.Eventually(t, patience, "who takes nothing is cut", func() bool {
+		return metric(t, s, "steelyard_errors_total", `cause="write_timeout"`, `pool="web"`) == 1
+	})
+	_ = stalled.SetReadDeadline(time.Now().Add(patience))
+	if _, err := io.Copy(io.Discard, stalled.R); err == nil {
+		t.Error("its connection ended as if that had been all")
+	}
+	silent.Send(t, "ping")
+	got := make([]byte, 4)
+	if _, err := io.ReadFull(silent.R, got); err != nil || string(got) != "ping" {
+		t.Errorf("who was silent for longer got %q, %v", got, err)
 	}
 }
