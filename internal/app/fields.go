@@ -20,7 +20,6 @@ var keyNames = map[string]string{
 	"admin.tls.cert_file": "admin.tls.cert", "admin.tls.key_file": "admin.tls.key", "admin.tls.client_ca_file": "admin.tls.client_ca",
 	"tls.ocsp": "tls.ocsp_stapling", "tls.client_auth.ca_file": "tls.client_auth.ca", "https_port": "redirect_to_https",
 	"transport.tls": "tls", "check.preface": "proxy_protocol",
-	"forward_auth.pool": "forward_auth.url", "forward_auth.path": "forward_auth.url", "forward_auth.host": "forward_auth.url",
 	"tls.ca_file": "tls.ca", "tls.cert_file": "tls.cert", "tls.key_file": "tls.key",
 }
 
