@@ -95,6 +95,9 @@ func TestShortRun(t *testing.T) {
 	}
 	for _, g := range growths {
 		checkChart(t, filepath.Join(docs, "img", "bench-"+g.name+".svg"))
+		if !bytes.Contains(b, []byte("(img/bench-"+g.name+".svg)")) {
+			t.Errorf("the page does not show the chart of %s", g.name)
+		}
 	}
 }
 

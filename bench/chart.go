@@ -35,32 +35,48 @@ type series struct {
 	x, y        []float64
 }
 
-// chart writes a chart of each growth of which two points were measured.
+// lines are what a chart shows; none if fewer than two points were measured.
+func (r *results) lines(name string, of func(work) int) []series {
+	lines := []series{{name: "nginx", class: "a"}, {name: "HAProxy", class: "b"}, {name: "Steelyard", class: "c"}}
+	for i, peer := range []string{nginx, haproxy, steelyard} {
+		for _, w := range works() {
+			o, ok := r.of(w.name)
+			if !ok || !strings.Contains(w.charts, name) {
+				continue
+			}
+			if f, ok := o.get(peer, "cpu"); ok {
+				lines[i].add(float64(of(w)), f.Median)
+			}
+		}
+	}
+	if len(lines[2].x) < 2 {
+		return nil
+	}
+	return lines
+}
+
+// chart writes a chart of each growth.
 func (r *results) chart(dir string) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
 	for _, g := range growths {
-		lines := []series{{name: "nginx", class: "a"}, {name: "HAProxy", class: "b"}, {name: "Steelyard", class: "c"}}
-		for i, peer := range []string{nginx, haproxy, steelyard} {
-			for _, w := range works() {
-				o, ok := r.of(w.name)
-				if !ok || !strings.Contains(w.charts, g.name) {
-					continue
-				}
-				if f, ok := o.get(peer, "cpu"); ok {
-					lines[i].add(float64(g.of(w)), f.Median)
-				}
+		if lines := r.lines(g.name, g.of); lines != nil {
+			if err := os.WriteFile(filepath.Join(dir, "bench-"+g.name+".svg"), []byte(drawing(g.title, lines)), 0o644); err != nil {
+				return err
 			}
-		}
-		if len(lines[2].x) < 2 {
-			continue
-		}
-		if err := os.WriteFile(filepath.Join(dir, "bench-"+g.name+".svg"), []byte(drawing(g.title, lines)), 0o644); err != nil {
-			return err
 		}
 	}
 	return nil
+}
+
+// pictures refers to the charts.
+func (r *results) pictures(b *strings.Builder) {
+	for _, g := range growths {
+		if r.lines(g.name, g.of) != nil {
+			fmt.Fprintf(b, "![CPU per request against %s](img/bench-%s.svg)\n\n", g.title, g.name)
+		}
+	}
 }
 
 // add keeps the points in the order of x.

@@ -112,6 +112,7 @@ func (r *results) markdown() string {
 		r.Versions[nginx], r.Versions[haproxy], r.Versions[caddy], r.Versions["wrk"])
 	r.table(&b, "CPU per request", metrics[saturate][0], saturate, messages)
 	r.table(&b, "Requests per second at saturation", metrics[saturate][3], saturate, messages)
+	r.pictures(&b)
 	for _, k := range []kind{latency, idle, startUp, reload} {
 		for _, o := range r.Works {
 			if o.Kind == k {
