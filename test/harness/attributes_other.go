@@ -4,4 +4,4 @@ package harness
 
 import "syscall"
 
-func attributes() *syscall.SysProcAttr { return nil }
+func attributes() *syscall.SysProcAttr { return &syscall.SysProcAttr{} }

@@ -41,18 +41,24 @@ func (o *output) String() string {
 }
 
 // Run starts a program that is no fixture of its own; it is killed when the test
-// ends.
+// ends, with the processes that it has started (as nginx its workers).
 func Run(t testing.TB, name string, cmd *exec.Cmd) *Process {
 	t.Helper()
-	return start(t, name, cmd)
+	cmd.SysProcAttr = attributes()
+	cmd.SysProcAttr.Setpgid = true
+	p := start(t, name, cmd)
+	t.Cleanup(func() { _ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) })
+	return p
 }
 
 // start runs a command; it is killed when the test ends.
 func start(t testing.TB, name string, cmd *exec.Cmd) *Process {
 	t.Helper()
+	if cmd.SysProcAttr == nil {
+		cmd.SysProcAttr = attributes()
+	}
 	p := &Process{Name: name, cmd: cmd, done: make(chan struct{})}
 	cmd.Stdout, cmd.Stderr = &p.out, &p.out
-	cmd.SysProcAttr = attributes()
 	cmd.WaitDelay = 5 * time.Second // Should a child of it keep its output open.
 	if err := cmd.Start(); err != nil {
 		t.Fatalf("starting %s: %v", name, err)
