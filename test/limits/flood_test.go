@@ -34,7 +34,7 @@ func TestGoodClientsNoticeNoAttack(t *testing.T) {
 	}
 	tool, err := exec.LookPath("slowhttptest")
 	if err != nil {
-		t.Skip("there is no slowhttptest; tools/need slowhttptest installs it")
+		t.Fatal("there is no slowhttptest; tools/need slowhttptest installs it")
 	}
 	for _, tt := range []struct {
 		name string
