@@ -44,6 +44,7 @@ type Server struct {
 	http    http.Server
 	stop    context.CancelFunc // ends feed
 	running sync.WaitGroup     // what Serve has started
+	clients *limited           // connections that Serve has accepted
 }
 
 // New makes the API for a process. It reads the files that the options name, and
@@ -75,7 +76,8 @@ func build(c Control, o Options, m *memory) (*Server, error) {
 
 // Serve answers on ln until Close.
 func (s *Server) Serve(ln net.Listener) {
-	ln = &limited{Listener: ln, most: maxConnections}
+	s.clients = &limited{Listener: ln, most: maxConnections}
+	ln = s.clients
 	if s.access.tls != nil {
 		s.access.tls.Start()
 		ln = tlsListener{ln, s.access.tls}
@@ -85,7 +87,7 @@ func (s *Server) Serve(ln net.Listener) {
 	h := s.memory.join()
 	s.running.Go(func() { s.feed(ctx, h) })
 	s.running.Go(func() {
-		if err := s.http.Serve(ln); !errors.Is(err, http.ErrServerClosed) {
+		if err := s.http.Serve(ln); !errors.Is(err, http.ErrServerClosed) && !errors.Is(err, net.ErrClosed) {
 			slog.Error("the admin API has stopped", "error", err)
 		}
 	})
@@ -95,6 +97,7 @@ func (s *Server) Serve(ln net.Listener) {
 func (s *Server) Close() {
 	s.stop()
 	s.hub.close()
+	s.letFinish()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
 	if s.http.Shutdown(ctx) != nil {
@@ -105,6 +108,20 @@ func (s *Server) Close() {
 		s.access.tls.Close()
 	}
 	s.memory.leave()
+}
+
+// finishWithin is how long those who have connected may take to ask and be
+// answered when the server ends.
+const finishWithin = 500 * time.Millisecond
+
+// letFinish lets nobody in any more, and gives those who are in their answers.
+// http.Server.Shutdown drops requests that it is reading at that moment.
+func (s *Server) letFinish() {
+	_ = s.clients.Listener.Close()
+	s.http.SetKeepAlivesEnabled(false)
+	for end := time.Now().Add(finishWithin); s.clients.open.Load() > 0 && time.Now().Before(end); {
+		time.Sleep(2 * time.Millisecond)
+	}
 }
 
 // endpoint is one call of the API.
