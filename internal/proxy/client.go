@@ -314,17 +314,36 @@ func (c *clientConn) Write(p []byte) (int, error) { return len(p), nil }
 // send writes a part of a response to the client at the time c.at. A client
 // that keeps it waiting for longer than it may is an error.
 func (c *clientConn) send(p []byte) error {
-	lim := c.listener.limits.Load()
-	timeout := lim.WriteTimeout
-	c.socket.SetPace(timeout, lim.MinResponseRate)
-	if c.writeBy < c.at+timeout/2 || c.writeBy > c.at+timeout {
-		c.writeBy = c.at + timeout
-		if err := c.socket.SetWriteDeadline(transport.Deadline(c.writeBy)); err != nil {
-			return err
-		}
+	if err := c.armWrite(); err != nil {
+		return err
 	}
 	_, err := c.socket.Write(p)
 	return err
+}
+
+// sendBoth is send for p with q behind it.
+func (c *clientConn) sendBoth(p, q []byte) error {
+	if err := c.armWrite(); err != nil {
+		return err
+	}
+	if len(q) == 0 {
+		_, err := c.socket.Write(p)
+		return err
+	}
+	_, err := c.socket.WriteBoth(p, q)
+	return err
+}
+
+// armWrite prepares a write by the limits in force.
+func (c *clientConn) armWrite() error {
+	lim := c.listener.limits.Load()
+	timeout := lim.WriteTimeout
+	c.socket.SetPace(timeout, lim.MinResponseRate)
+	if c.writeBy >= c.at+timeout/2 && c.writeBy <= c.at+timeout {
+		return nil
+	}
+	c.writeBy = c.at + timeout
+	return c.socket.SetWriteDeadline(transport.Deadline(c.writeBy))
 }
 
 // closeIfDraining makes the response whose head comes next the last one, if the

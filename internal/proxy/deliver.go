@@ -78,7 +78,14 @@ func (x *exchange) settle(ep *pool.Endpoint, whole bool) {
 func (x *exchange) stream(chunked bool) bool {
 	b := &x.body
 	x.waitBy = 0
-	if err := x.c.send(x.out); err != nil {
+	var more []byte
+	if !chunked {
+		var err error
+		if more, err = x.moreAtOnce(); err != nil {
+			return x.backendLost(err)
+		}
+	}
+	if err := x.c.sendBoth(x.out, more); err != nil {
 		return x.clientLost(err)
 	}
 	if b.Done() {
@@ -137,15 +144,27 @@ func (x *exchange) stream(chunked bool) bool {
 // that this was all (RFC 9112, section 9.8).
 var errNotSaid = errors.New("the backend closed the connection without TLS's close_notify, so that the response may not be whole")
 
-// nextPart waits for the next part of the body, without a buffer. While much comes at
-// a time, and the client takes it, much is read at a time: what a client does not take
-// has to be kept for it, and that is to be little.
+// moreAtOnce is what has come behind a head that filled its buffer, so that both leave
+// in one write.
+func (x *exchange) moreAtOnce() ([]byte, error) {
+	b, rd := &x.body, &x.conn.Reader
+	if !b.Hungry() || !rd.Filled() || !wire.Plenty() || !x.conn.Socket.FillNow(rd, b.Long()) {
+		return nil, nil
+	}
+	return b.Ready()
+}
+
+// nextPart waits for the next part of the body, without a buffer. Much is read at a
+// time, unless many clients keep what they were given waiting: then what a client does
+// not take, and has to be kept for it, is to be little, and only where much comes and
+// the client takes it, much is read.
 func (x *exchange) nextPart(much *bool) ([]byte, error) {
 	if b := &x.body; b.Hungry() {
-		if err := x.conn.Await(*much && b.Long()); err != nil && err != io.EOF {
+		enough := wire.Plenty()
+		if err := x.conn.Await((enough || *much) && b.Long()); err != nil && err != io.EOF {
 			return nil, err
 		}
-		*much = x.conn.Reader.Buffered() >= wire.SmallBuffer/2 && x.c.socket.Takes()
+		*much = !enough && x.conn.Reader.Buffered() >= wire.SmallBuffer/2 && x.c.socket.Takes()
 	}
 	return x.body.Next()
 }

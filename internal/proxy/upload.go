@@ -202,7 +202,7 @@ func (u *upload) pump() {
 // that has to be kept.
 func (u *upload) next(much *bool) ([]byte, error) {
 	if u.body.Hungry() {
-		if err := u.x.c.awaitBody(*much && u.body.Long()); err != nil && err != io.EOF {
+		if err := u.x.c.awaitBody((wire.Plenty() || *much) && u.body.Long()); err != nil && err != io.EOF {
 			return nil, err
 		}
 		*much = u.x.c.rd.Buffered() >= wire.SmallBuffer/2

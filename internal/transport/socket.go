@@ -104,6 +104,14 @@ func (s *Socket) FillMore(r *wire.Reader, large bool) error {
 	return err
 }
 
+// FillNow is FillMore without waiting: it reports whether anything was there. An
+// error shows at the next read.
+func (s *Socket) FillNow(r *wire.Reader, large bool) bool {
+	before := r.Buffered()
+	_ = r.AttemptMore(s.attempt, large)
+	return r.Buffered() > before
+}
+
 func (s *Socket) tryFill(uintptr) bool {
 	if s.more {
 		s.in.err = s.filling.AttemptMore(s.attempt, s.large)
@@ -136,6 +144,45 @@ func (s *Socket) Write(p []byte) (int, error) {
 		return s.secure.tls.Write(p)
 	}
 	return s.write(p)
+}
+
+// WriteBoth writes all of p and then all of q, which lie apart, in one go if the
+// kernel takes that. n counts the bytes of both.
+func (s *Socket) WriteBoth(p, q []byte) (n int, err error) {
+	if s.secure == nil {
+		n, err = s.writeBothNow(p, q)
+		s.pace.given += int64(n)
+		if err != nil {
+			return n, err
+		}
+	}
+	for _, part := range [2][]byte{p[min(n, len(p)):], q[max(n-len(p), 0):]} {
+		if len(part) == 0 {
+			continue
+		}
+		m, err := s.Write(part)
+		n += m
+		if err != nil {
+			return n, err
+		}
+	}
+	return n, nil
+}
+
+// writeBothNow writes what can be written of p and q with one call, without waiting.
+// That nothing can be is no error.
+func (s *Socket) writeBothNow(p, q []byte) (int, error) {
+	list := [2]syscall.Iovec{{Base: unsafe.SliceData(p)}, {Base: unsafe.SliceData(q)}}
+	list[0].SetLen(len(p))
+	list[1].SetLen(len(q))
+	n, _, errno := syscall.RawSyscall(syscall.SYS_WRITEV, uintptr(s.fd), uintptr(unsafe.Pointer(&list[0])), uintptr(len(list)))
+	switch errno {
+	case 0:
+		return int(n), nil
+	case syscall.EAGAIN, syscall.EINTR:
+		return 0, nil
+	}
+	return 0, errno
 }
 
 // write writes all of p below TLS.

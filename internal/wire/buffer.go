@@ -27,8 +27,15 @@ var (
 // cannot fill the memory with them.
 const maxLarge = 1024
 
+// plenty is how many large buffers may be in use before they go only to those who
+// have shown that they use them well.
+const plenty = maxLarge / 2
+
 // largeInUse counts the large buffers that are in use.
 var largeInUse atomic.Int64
+
+// Plenty reports whether there are enough large buffers for everybody.
+func Plenty() bool { return largeInUse.Load() < plenty }
 
 // GetBuffer returns a buffer of at least size bytes, with len(B) its whole
 // capacity. Its content is arbitrary.

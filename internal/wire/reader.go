@@ -132,6 +132,10 @@ func (rd *Reader) AttemptMore(read func([]byte) (int, error), large bool) error 
 	return err
 }
 
+// Filled reports whether the last read filled the buffer, so that there may be more
+// where it came from.
+func (rd *Reader) Filled() bool { return rd.buf != nil && rd.w == len(rd.buf.B) }
+
 // Yield gives the buffer back if there is nothing in it, neither unread bytes nor a
 // head in use.
 func (rd *Reader) Yield() {
