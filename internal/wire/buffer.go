@@ -25,11 +25,12 @@ var (
 // maxLarge is how many large buffers there may be before bodies get no more of them:
 // they make do with small ones then, so that peers who keep theirs waiting
 // cannot fill the memory with them.
-const maxLarge = 1024
+const maxLarge = 512
 
 // plenty is how many large buffers may be in use before they go only to those who
-// have shown that they use them well.
-const plenty = maxLarge / 2
+// have shown that they use them well. Who does holds one for the moment between a read
+// and a write, so that few serve many.
+const plenty = maxLarge / 8
 
 // largeInUse counts the large buffers that are in use.
 var largeInUse atomic.Int64
