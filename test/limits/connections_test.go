@@ -192,9 +192,7 @@ func TestFewFilesBoundConnections(t *testing.T) {
 		return err == nil
 	})
 	for _, want := range []string{"few files may be open", "max_connections is more than open files allow"} {
-		if !strings.Contains(s.Output(), want) {
-			t.Errorf("the log does not say %q", want)
-		}
+		harness.Eventually(t, patience, "the log says "+want, func() bool { return strings.Contains(s.Output(), want) })
 	}
 	harness.Eventually(t, patience, "it is empty", func() bool { return metric(t, s, "steelyard_listener_connections", `"web"`) == 0 })
 	if limit := metric(t, s, "steelyard_listener_connections_limit", `"web"`); limit != most {
