@@ -79,13 +79,6 @@ func (b *Body) Trailers() []byte { return b.trailer }
 // Long reports whether the rest may be more than a small buffer holds.
 func (b *Body) Long() bool { return b.framing != FramingLength || b.left > SmallBuffer }
 
-// Grow lets the reader take more at a time, for a body worth it.
-func (b *Body) Grow() {
-	if b.Long() {
-		b.rd.grow()
-	}
-}
-
 // Hungry reports whether Next would have to wait for bytes, and there is nothing
 // that a buffer would have to be held for meanwhile.
 func (b *Body) Hungry() bool { return !b.done && b.rd.Buffered() == 0 }

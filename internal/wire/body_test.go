@@ -173,7 +173,7 @@ func TestOtherFramings(t *testing.T) {
 			for i, step := range []int{1 << 20, 5000, 7} {
 				b, rd := newBody(&chopped{s: c.input, step: step}, c.framing, c.length)
 				if i > 0 {
-					b.Grow()
+					b.grow()
 				}
 				got, err := readBody(b)
 				if err != nil || string(got) != c.want || b.Received() != int64(len(c.want)) || !b.Done() {

@@ -109,3 +109,10 @@ func mustEqual(t *testing.T, what string, got, want []byte) {
 		t.Errorf("%s is %q, want %q", what, got, want)
 	}
 }
+
+// grow lets the reader take more at a time, as AttemptMore does, for a body worth it.
+func (b *Body) grow() {
+	if b.Long() {
+		b.rd.grow()
+	}
+}

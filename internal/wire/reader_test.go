@@ -135,8 +135,8 @@ func TestHeadOutlivesBody(t *testing.T) {
 			var b Body
 			b.Init(rd, FramingLength, int64(len(body)))
 			if grow {
-				b.Grow()
-				b.Grow()
+				b.grow()
+				b.grow()
 				for range 4 { // what others do with buffers that are free
 					other := GetBuffer(SmallBuffer)
 					clear(other.B)
