@@ -61,7 +61,7 @@ func accessKeyCases() []keyCase {
 			look: line, want: "", other: "json"},
 		{name: "routes[].access_log", keys: []string{"routes[].access_log"}, world: ok, pool: `backends: ["${A}"]`, top: "access_log: {" + to + "}", route: "KEY",
 			with: "access_log: false", without: "access_log: true", look: line, want: "", other: "json"},
-		{name: "access_log.buffer", keys: prefix(".buffer"), world: stuck, pool: `backends: ["${A}"]`, listener: "max_header_size: 64KiB", top: "access_log: {to: \"${DIR}/pipe\", KEY}",
+		{name: "access_log.buffer", keys: prefix(".buffer"), world: stuck, pool: `backends: ["${A}"]`, listener: "max_header_size: 64KiB, max_target_length: 64KiB", top: "access_log: {to: \"${DIR}/pipe\", KEY}",
 			with: "buffer: 1MiB", without: "buffer: 1GiB", look: dropped, want: "dropped", other: "kept"},
 	})
 }
