@@ -122,7 +122,7 @@ func (x *exchange) connect(ep *pool.Endpoint) *failure {
 		preface = x.preface(ep, v)
 	}
 	if !x.freshOnly {
-		x.conn = ep.Conns.GetFor(preface, x.outlivesStale(), x.c.at)
+		x.conn = ep.Conns.Take(preface, x.outlivesStale(), x.c.at)
 	}
 	if x.conn == nil {
 		var err error
@@ -166,26 +166,73 @@ func dialCause(err error) Cause {
 	return CauseConnectFailed
 }
 
-// sendRequest writes the head and what there is of the body in one piece.
+// sendRequest writes the head and what there is of the body in one piece. A pooled
+// connection that turns out to be closed before is nobody's failure: the next one is
+// taken.
 func (x *exchange) sendRequest(ep *pool.Endpoint) *failure {
 	x.out = x.appendRequestHead(x.out[:0], ep)
 	var f *failure
 	if x.out, f = x.up.appendReady(x.out); f != nil {
 		return f
 	}
-	if n, err := x.conn.Send(x.out, x.c.at); err != nil {
-		class := classUnsent
-		if n > 0 {
-			class = x.sentClass()
+	for {
+		f, gone := x.send()
+		if !gone {
+			return f
 		}
-		return x.resetFailure(class)
+		x.conn.Close()
+		x.conn = nil
+		if f = x.connect(ep); f != nil {
+			return f
+		}
+	}
+}
+
+// send writes x.out to the connection and begins to wait. It reports a connection that
+// is gone, to which nothing was written.
+func (x *exchange) send() (f *failure, gone bool) {
+	whole := x.up.body.Done()
+	if whole && len(x.out) <= wire.LargeBuffer && !x.conn.Looked() {
+		if err := x.armResponse(); err != nil {
+			return x.resetFailure(classUnsent), false
+		}
+		n, err := x.conn.Ask(x.out)
+		if err == transport.ErrGone {
+			return nil, true
+		}
+		return x.sent(n, err), false
+	}
+	if !x.conn.Looked() && x.conn.Look() != nil {
+		return nil, true
+	}
+	if f = x.sent(x.conn.Send(x.out, x.c.at)); f != nil {
+		return f, false
 	}
 	if len(x.out) > wire.LargeBuffer {
 		x.c.at = transport.Now() // writing may have waited
 	}
-	if !x.up.body.Done() {
+	if !whole {
 		x.up.launch(x.conn)
 	}
+	if err := x.armResponse(); err != nil {
+		return x.resetFailure(classPossible), false
+	}
+	return nil, false
+}
+
+// sent judges the writing of a request, of which n bytes have been written.
+func (x *exchange) sent(n int, err error) *failure {
+	switch {
+	case err == nil:
+		return nil
+	case n == 0:
+		return x.resetFailure(classUnsent)
+	}
+	return x.resetFailure(x.sentClass())
+}
+
+// armResponse bounds the wait for the response.
+func (x *exchange) armResponse() error {
 	x.waitBy = 0
 	wait := x.responseTimeout()
 	if wait > 0 {
@@ -193,10 +240,7 @@ func (x *exchange) sendRequest(ep *pool.Endpoint) *failure {
 	} else {
 		wait = time.Hour
 	}
-	if err := x.conn.Arm(x.c.at, wait); err != nil {
-		return x.resetFailure(classPossible)
-	}
-	return nil
+	return x.conn.Arm(x.c.at, wait)
 }
 
 func (x *exchange) responseTimeout() time.Duration {

@@ -39,6 +39,8 @@ type Conn struct {
 
 	interrupted atomic.Bool
 	asked       asking // for a certificate, by the backend
+	ask         ask
+	askFn       func(uintptr) bool // tryAsk, made once
 
 	endpoint  *Endpoint
 	via       *ClientTLS    // that it was made with; nil: plain
@@ -51,6 +53,7 @@ type Conn struct {
 	saidLimit time.Duration
 	idleFor   time.Duration
 	uses      int
+	looked    bool // since it was idle
 }
 
 func newConn(nc net.Conn, e *Endpoint) (*Conn, error) {
@@ -59,6 +62,7 @@ func newConn(nc net.Conn, e *Endpoint) (*Conn, error) {
 		return nil, err
 	}
 	c.Reader.Reset(c)
+	c.askFn = c.tryAsk
 	return c, nil
 }
 
@@ -120,12 +124,14 @@ func (c *Conn) Read(p []byte) (int, error) {
 // Await waits for bytes of a body, as Read does, and reads them. Meanwhile the reader
 // holds a buffer only if there is something in it. large asks for much at a time.
 func (c *Conn) Await(large bool) error {
+	err := c.endOfAsk()
 	for {
-		err := c.Socket.FillMore(&c.Reader, large)
 		if err == nil {
-			return nil
+			if err = c.Socket.FillMore(&c.Reader, large); err == nil {
+				return nil
+			}
 		}
-		if err := c.goOn(err); err != nil {
+		if err = c.goOn(err); err != nil {
 			return err
 		}
 	}

@@ -75,14 +75,22 @@ func (e *Endpoint) Idle() int {
 // trusted. repeatable says that the request may be sent again if the connection
 // turns out to be closed; one that may not gets only a connection that is
 // surely open.
-func (e *Endpoint) Get(repeatable bool, at time.Duration) *Conn { return e.get("", repeatable, at) }
+func (e *Endpoint) Get(repeatable bool, at time.Duration) *Conn { return e.GetFor("", repeatable, at) }
 
 // GetFor is Get of a connection that began with the preface.
 func (e *Endpoint) GetFor(preface string, repeatable bool, at time.Duration) *Conn {
-	return e.get(preface, repeatable, at)
+	for {
+		c := e.Take(preface, repeatable, at)
+		if c == nil || c.Looked() || c.Look() == nil {
+			return c
+		}
+		c.Close()
+	}
 }
 
-func (e *Endpoint) get(preface string, repeatable bool, at time.Duration) *Conn {
+// Take is GetFor without the look at the connection, where Ask can look as well: it is
+// not Looked at then.
+func (e *Endpoint) Take(preface string, repeatable bool, at time.Duration) *Conn {
 	for {
 		c := e.pop(preface)
 		if c == nil {
@@ -99,13 +107,12 @@ func (e *Endpoint) get(preface string, repeatable bool, at time.Duration) *Conn 
 			e.push(c)
 			return nil
 		}
-		if state := c.Socket.Idle(); state != SocketQuiet {
-			e.learn(c, state, at)
+		c.uses++
+		c.idleFor = age
+		if c.looked = false; c.Socket.secure != nil && c.Look() != nil {
 			c.Close()
 			continue
 		}
-		c.uses++
-		c.idleFor = age
 		return c
 	}
 }
@@ -221,7 +228,7 @@ func (e *Endpoint) DialWith(preface string) (*Conn, error) {
 	}
 	e.open.Add(1)
 	e.dials.Add(1)
-	c.uses, c.preface = 1, preface
+	c.uses, c.preface, c.looked = 1, preface, true
 	return c, nil
 }
 
