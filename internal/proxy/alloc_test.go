@@ -51,9 +51,7 @@ func postBackend(t testing.TB, suffix, response string) string {
 }
 
 // costs are the ways of requests that have a budget of allocations. The budget
-// is for the whole path: sockets, fasthttp, routing, picking, both heads and the
-// response. The one allocation is the single byte by which fasthttp waits for a
-// request without holding a buffer.
+// is for the whole path: sockets, routing, picking, both heads and the response.
 func costs(t testing.TB) []struct {
 	name     string
 	request  string
@@ -76,24 +74,24 @@ func costs(t testing.TB) []struct {
 		change   func(*fixture, *pool.Options, *Generation, *Limits)
 		budget   float64
 	}{
-		{"GET", smallGet, smallResponse, canned, nil, 1},
-		{"POST", post, smallResponse, func(r string) string { return postBackend(t, `{"name":"me"}`, r) }, nil, 1},
+		{"GET", smallGet, smallResponse, canned, nil, 0},
+		{"POST", post, smallResponse, func(r string) string { return postBackend(t, `{"name":"me"}`, r) }, nil, 0},
 		{"sticky cookie", sends("Cookie: sy=" + bound + "\r\n"), smallResponse, canned, func(f *fixture, po *pool.Options, _ *Generation, _ *Limits) {
 			f.target.Sticky = &sticky.Options{Cookie: &c}
 			po.Sticky = f.target.Sticky
-		}, 1},
+		}, 0},
 		{"sticky client_ip behind a proxy", sends("X-Forwarded-For: 192.0.2.1, 10.0.0.1\r\n"), smallResponse, canned, func(f *fixture, po *pool.Options, g *Generation, _ *Limits) {
 			ip := sticky.DefaultClientIP()
 			f.target.Sticky = &sticky.Options{ClientIP: &ip}
 			po.Sticky = f.target.Sticky
 			trusting(g)
-		}, 1},
+		}, 0},
 		{"consistent_hash", smallGet, smallResponse, canned, func(f *fixture, po *pool.Options, _ *Generation, _ *Limits) {
 			f.target.Key = balancer.Key{Source: "header", Name: "x-user-id"}
 			po.Policy = balancer.Options{Policy: "consistent_hash", Key: f.target.Key}
-		}, 1},
-		{"16 KiB", smallGet, large, canned, nil, 1},
-		{"chunked", smallGet, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n", canned, nil, 1},
+		}, 0},
+		{"16 KiB", smallGet, large, canned, nil, 0},
+		{"chunked", smallGet, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n", canned, nil, 0},
 	}
 }
 

@@ -15,12 +15,11 @@ import (
 	"steelyard/internal/wire"
 )
 
-// clientConn is a client's connection as fasthttp.Server sees it. It reads each
-// request head itself, strictly, and hands fasthttp the same few bytes for each,
-// so that the handler runs: a second reading of what came would only be another
-// opinion of it. Head and body stay here, for the exchange. Responses are
-// written by the exchange with send; what fasthttp writes behind them is
-// swallowed. It holds a read buffer only while a request is there.
+// clientConn is a client's connection as fasthttp.Server sees it: one that brings
+// nothing and ends, because all its requests are served within the one Read that
+// fasthttp tries, see serving.go. It reads each request head itself, strictly: a second
+// reading of what came would only be another opinion of it. Responses are written by the
+// exchange with send. It holds a read buffer only while a request is there.
 //
 // Everything but the marked fields belongs to the goroutine that serves the
 // connection, but for what the upload's goroutine borrows.
@@ -31,14 +30,15 @@ type clientConn struct {
 	rd       wire.Reader
 	req      wire.Request
 	head     []byte // what req was read from
-	fed      string // what fasthttp has still to read of fedHead
 	phase    phase
+	inWait   bool          // nothing can be waited for, see attend
 	started  time.Duration // when the first byte of the request was there
 	at       time.Duration // the last reading of the clock; renewed after every wait
 	readBy   time.Duration // armed deadlines, on the package clock
 	writeBy  time.Duration
 	patience time.Duration // how much longer the client may keep its body waiting
 	requests int           // read on this connection
+	attendFn func() bool   // attend, made once
 	closing  bool          // no further request is read
 	linger   bool          // let the client read the response before the connection goes
 	abort    bool          // reset the connection, so that a broken response looks broken
@@ -68,15 +68,12 @@ const (
 	connReleased        // was idle and has been told to go
 )
 
-// fedHead is what fasthttp reads of every request.
-const fedHead = "GET / HTTP/1.1\r\nHost: x\r\n\r\n"
-
 type phase uint8
 
 const (
 	phaseIdle   phase = iota // before a request
 	phaseHead                // reading a head
-	phaseFed                 // fasthttp reads fedHead
+	phaseReady               // the head has been read
 	phaseBody                // the exchange has the request
 	phaseExpect              // as phaseBody; the client waits for 100 (Continue)
 )
@@ -90,6 +87,10 @@ func newClientConn(nc net.Conn, l *Listener) (*clientConn, error) {
 		return nil, err
 	}
 	c.rd.Reset((*netSide)(c))
+	c.attendFn = c.attend
+	if l.hinted {
+		c.socket.ExpectHints()
+	}
 	if a, ok := nc.RemoteAddr().(*net.TCPAddr); ok {
 		ap := a.AddrPort()
 		c.peer, c.peerPort = ap.Addr().Unmap().WithZone(""), ap.Port()
@@ -107,6 +108,9 @@ type netSide clientConn
 
 func (n *netSide) Read(p []byte) (int, error) {
 	c := (*clientConn)(n)
+	if c.inWait {
+		return 0, errInWait
+	}
 	lim := c.listener.limits.Load()
 	phase, began := c.phase, time.Duration(0)
 	switch phase {
@@ -183,88 +187,6 @@ func (c *clientConn) armContinued() {
 	_ = c.socket.SetReadDeadline(transport.Deadline(by))
 }
 
-// Read waits for the next request and hands fasthttp fedHead for it.
-func (c *clientConn) Read(p []byte) (int, error) {
-	if c.fed == "" {
-		if c.phase == phaseFed {
-			return 0, io.ErrUnexpectedEOF
-		}
-		if c.nextHead() != nil {
-			return 0, io.EOF
-		}
-	}
-	n := copy(p, c.fed)
-	c.fed = c.fed[n:]
-	return n, nil
-}
-
-// nextHead waits for a request and reads its head. An error means that the
-// connection is to be closed; whatever was to be said has been said.
-func (c *clientConn) nextHead() error {
-	c.rd.EndMessage()
-	if c.closing {
-		return io.EOF
-	}
-	if c.owes {
-		if err := c.readPreface(); err != nil {
-			return err
-		}
-	}
-	if c.tls != nil && !c.tls.done {
-		if err := c.handshake(); err != nil {
-			return err
-		}
-	}
-	if err := c.waitRequest(); err != nil {
-		return err
-	}
-	c.at = transport.Now()
-	c.started, c.phase = c.at, phaseHead
-	lim := c.listener.limits.Load()
-	head, err := c.rd.RequestHead(lim.MaxHeaderSize)
-	if err == nil {
-		c.head = head
-		err = c.req.Parse(head)
-	}
-	if err = c.withinLimits(lim, err); err == nil {
-		c.countRequest(lim.MaxRequests)
-	}
-	if err != nil {
-		c.refuseHead(err)
-		return err
-	}
-	c.phase, c.fed = phaseFed, fedHead
-	return nil
-}
-
-// waitRequest waits for the first byte of a request without holding a buffer.
-func (c *clientConn) waitRequest() error {
-	if c.rd.Buffered() > 0 {
-		return nil
-	}
-	c.phase = phaseIdle
-	c.rd.Release()
-	c.state.Store(connIdle)
-	idle := c.listener.limits.Load().IdleTimeout
-	if err := c.armRead(c.at+idle, min(idle/4, time.Second)); err != nil {
-		return err
-	}
-	if c.interrupted.Load() {
-		return os.ErrDeadlineExceeded
-	}
-	if err := c.socket.Fill(&c.rd); err != nil {
-		return err
-	}
-	if !c.state.CompareAndSwap(connIdle, connBusy) {
-		// Released in the very moment a request came: it is served.
-		c.listener.mu.Lock()
-		c.resume()
-		c.state.Store(connBusy)
-		c.listener.mu.Unlock()
-	}
-	return nil
-}
-
 // keepHead takes the request's head out of the read buffer, which is given back
 // while an upgraded connection lives.
 func (c *clientConn) keepHead() {
@@ -308,7 +230,7 @@ func (c *clientConn) refuseHead(err error) {
 	x.release()
 }
 
-// Write swallows what fasthttp writes behind a response that has been sent.
+// Write swallows what fasthttp might want to say: clients hear the exchange alone.
 func (c *clientConn) Write(p []byte) (int, error) { return len(p), nil }
 
 // send writes a part of a response to the client at the time c.at. A client

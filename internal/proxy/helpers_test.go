@@ -12,6 +12,7 @@ import (
 	"os"
 	"runtime"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -42,7 +43,7 @@ func leftGoroutines() string {
 		left = ""
 		buf := make([]byte, 1<<20)
 		for g := range strings.SplitSeq(string(buf[:runtime.Stack(buf, true)]), "\n\n") {
-			if strings.Contains(g, "proxy.(*upload)") || strings.Contains(g, "proxy.(*direction)") || strings.Contains(g, "proxy.(*Proxy)") {
+			if strings.Contains(g, "proxy.(*upload)") || strings.Contains(g, "proxy.(*direction)") || strings.Contains(g, "proxy.(*exchange)") {
 				left += g + "\n\n"
 			}
 		}
@@ -111,7 +112,7 @@ func newFixture(t testing.TB, backends []string, change func(*fixture, *pool.Opt
 		}
 	}
 	f.Proxy = New(g)
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	ln, err := Listen("127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -124,6 +125,10 @@ func newFixture(t testing.TB, backends []string, change func(*fixture, *pool.Opt
 
 // atOnce hides that a listener can wait for its backlog, so that tests end fast.
 type atOnce struct{ net.Listener }
+
+func (a atOnce) SyscallConn() (syscall.RawConn, error) {
+	return a.Listener.(syscall.Conn).SyscallConn()
+}
 
 func (f *fixture) stop(t testing.TB) {
 	ctx, cancel := context.WithCancel(context.Background())

@@ -25,8 +25,6 @@ const (
 	// cutWait bounds the wait for connections that were cut; those that wait for
 	// a backend notice it within 600 ms.
 	cutWait = time.Second
-	// fasthttpBuffer holds fedHead, and the response that nobody sees.
-	fasthttpBuffer = 256
 	// maxAcceptPause bounds the wait after an error such as too many open files.
 	maxAcceptPause = 200 * time.Millisecond
 )
@@ -47,6 +45,7 @@ type Listener struct {
 	draining atomic.Bool
 	shared   atomic.Bool // somebody else accepts from the socket too
 	lent     bool        // the socket is somebody else's
+	hinted   bool        // reads of clients' sockets say whether there is more
 	turns    atomic.Pointer[turns]
 	seats    seats // of proxy.admission
 	rejected [refusals]atomic.Int64
@@ -65,25 +64,17 @@ func (p *Proxy) NewListener(name string, ln net.Listener, lim Limits) *Listener 
 		refused: make(chan turnedAway, maxRefused), shownOut: make(chan struct{})}
 	l.Configure(name, lim)
 	boundUnsent(ln)
+	l.hinted = hintUnread(ln)
+	// fasthttp accepts connections and runs them on its goroutines; what they bring it
+	// never sees, see clientConn.
 	l.server = &fasthttp.Server{
-		Handler: p.handle,
-		// Reading and writing bodies is done by the exchange, so fasthttp can
-		// give its buffers back while a request is served or awaited.
-		ReduceMemoryUsage:             true,
-		ReadBufferSize:                fasthttpBuffer,
-		WriteBufferSize:               fasthttpBuffer,
-		DisableHeaderNamesNormalizing: true,
-		DisablePreParseMultipartForm:  true,
-		NoDefaultServerHeader:         true,
-		NoDefaultDate:                 true,
-		NoDefaultContentType:          true,
-		LazyRequestTime:               true,
-		Concurrency:                   1 << 20,
+		ReduceMemoryUsage: true, // nothing is held for what is read
+		LazyRequestTime:   true,
+		Concurrency:       1 << 20,
 		// How long a goroutine without a connection is kept, and how long
 		// fasthttp's own cleaner may outlive the listener.
 		MaxIdleWorkerDuration: 2 * time.Second,
 		Logger:                quietLogger{},
-		SecureErrorLogMessage: true,
 	}
 	return l
 }

@@ -6,8 +6,6 @@ import (
 	"strings"
 	"sync/atomic"
 
-	"github.com/valyala/fasthttp"
-
 	"steelyard/internal/errorlog"
 	"steelyard/internal/metrics"
 )
@@ -128,28 +126,14 @@ func retryReason(cause Cause) string {
 	return "status"
 }
 
-// handle is the way of every request.
-func (p *Proxy) handle(ctx *fasthttp.RequestCtx) {
-	c := ctx.Conn().(*clientConn)
-	c.phase = phaseBody
-	x := acquireExchange(c)
-	defer p.finish(ctx, c, x)
-	x.serve()
-}
-
-// finish ends an exchange whatever happened in it. fasthttp then writes a
-// response nobody sees and, if the connection is to be closed, closes it.
-func (p *Proxy) finish(ctx *fasthttp.RequestCtx, c *clientConn, x *exchange) {
+// finish ends an exchange whatever happened in it.
+func (x *exchange) finish() {
 	if r := recover(); r != nil {
 		logPanic(r)
 		x.afterPanic()
 	}
 	x.settleSafely()
 	x.release()
-	ctx.Response.SkipBody = true
-	if c.closing {
-		ctx.SetConnectionClose()
-	}
 }
 
 func logPanic(r any) {

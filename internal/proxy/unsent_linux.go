@@ -3,6 +3,8 @@ package proxy
 import (
 	"net"
 
+	"steelyard/internal/transport"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -18,4 +20,10 @@ func boundUnsent(ln net.Listener) {
 		return
 	}
 	_ = control(ln, func(fd int) error { return unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NOTSENT_LOWAT, maxUnsent) })
+}
+
+// hintUnread makes reads of all connections that are accepted from a listener say
+// whether there is more; it reports whether that can be relied on.
+func hintUnread(ln net.Listener) bool {
+	return ln.Addr().Network() == "tcp" && control(ln, transport.HintUnread) == nil
 }

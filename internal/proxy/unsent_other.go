@@ -6,3 +6,6 @@ import "net"
 
 // boundUnsent does nothing where the kernel has no such bound.
 func boundUnsent(net.Listener) {}
+
+// hintUnread does nothing where the kernel has no such hint.
+func hintUnread(net.Listener) bool { return false }

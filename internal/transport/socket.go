@@ -27,6 +27,11 @@ type Socket struct {
 	in, out         transfer
 	readFn, writeFn func(uintptr) bool
 	fillFn          func(uintptr) bool
+	attendFn        func(uintptr) bool
+	serve           func() bool
+	hintedFn        func([]byte) (int, error)
+	hinted          bool // reads say whether there is more
+	quiet           bool // the last one has, that there is not
 	filling         *wire.Reader
 	more, large     bool // how it is filled
 	attempt         func([]byte) (int, error)
@@ -61,6 +66,7 @@ func (s *Socket) Init(nc net.Conn) error {
 	}
 	s.Conn, s.raw, s.fd = nc, raw, -1
 	s.readFn, s.writeFn, s.fillFn, s.attempt = s.tryRead, s.tryWrite, s.tryFill, s.readNow
+	s.attendFn = s.tryAttend
 	return raw.Control(func(n uintptr) { s.fd = int(n) })
 }
 
@@ -121,10 +127,11 @@ func (s *Socket) tryFill(uintptr) bool {
 	return s.in.err != errAgain
 }
 
-// readNow reads without waiting.
+// readNow reads without waiting. recvfrom and sendto go a shorter way through the kernel
+// than read and write, which are for files too.
 func (s *Socket) readNow(p []byte) (int, error) {
 	for {
-		n, _, errno := syscall.RawSyscall(syscall.SYS_READ, uintptr(s.fd), uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)))
+		n, _, errno := syscall.RawSyscall6(syscall.SYS_RECVFROM, uintptr(s.fd), uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)), syscall.MSG_DONTWAIT, 0, 0)
 		switch {
 		case errno == 0 && n == 0:
 			return 0, io.EOF
@@ -217,7 +224,7 @@ func (s *Socket) tryWrite(uintptr) bool {
 func (s *Socket) writeNow(p []byte) (done int, err error) {
 	for done < len(p) {
 		rest := p[done:]
-		n, _, errno := syscall.RawSyscall(syscall.SYS_WRITE, uintptr(s.fd), uintptr(unsafe.Pointer(unsafe.SliceData(rest))), uintptr(len(rest)))
+		n, _, errno := syscall.RawSyscall6(syscall.SYS_SENDTO, uintptr(s.fd), uintptr(unsafe.Pointer(unsafe.SliceData(rest))), uintptr(len(rest)), syscall.MSG_DONTWAIT, 0, 0)
 		switch {
 		case errno == syscall.EAGAIN:
 			return done, errAgain
