@@ -61,6 +61,7 @@ lint: ## gofmt, go vet, staticcheck and the import floors
 	if [ -n "$$unformatted" ]; then echo "gofmt -w is due for:"; echo "$$unformatted"; exit 1; fi
 	go vet ./...
 	go tool staticcheck ./...
+	GOOS=darwin go build -o /dev/null ./cmd/steelyard
 	go test -count=1 ./internal/floors
 
 .PHONY: fuzz

@@ -31,7 +31,7 @@ func openFiles() uint64 {
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &r); err != nil {
 		return 2 * mostConnections // no reason to keep anybody out
 	}
-	return r.Cur
+	return uint64(r.Cur) // which is signed on some systems
 }
 
 // boundConnections keeps the connections of clients within what open files allow.

@@ -78,3 +78,9 @@ func controlRaw(raw syscall.RawConn, do func(fd int) error) (err error) {
 	failed := raw.Control(func(fd uintptr) { err = do(int(fd)) })
 	return errors.Join(failed, err)
 }
+
+// acceptNow accepts a connection that waits, if there is one.
+func acceptNow(listening int) (fd int, err error) {
+	fd, _, err = syscall.Accept4(listening, syscall.SOCK_NONBLOCK|syscall.SOCK_CLOEXEC)
+	return fd, err
+}

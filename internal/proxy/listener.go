@@ -239,7 +239,7 @@ func (l *Listener) acceptRest() {
 	}
 	_ = raw.Control(func(fd uintptr) {
 		for {
-			nfd, _, err := syscall.Accept4(int(fd), syscall.SOCK_NONBLOCK|syscall.SOCK_CLOEXEC)
+			nfd, err := acceptNow(int(fd))
 			if err == syscall.EINTR || err == syscall.ECONNABORTED {
 				continue
 			}

@@ -87,13 +87,13 @@ func (s *Socket) Idle() SocketState {
 // peekBelow is Peek below TLS. A message of TLS's own may wait there unread, so
 // that the end of the stream is asked for by itself.
 func (s *Socket) peekBelow() SocketState {
-	list := [1]unix.PollFd{{Fd: int32(s.fd), Events: unix.POLLIN | unix.POLLRDHUP}}
+	list := [1]unix.PollFd{{Fd: int32(s.fd), Events: unix.POLLIN | pollEnded}}
 	for {
 		_, err := unix.Poll(list[:], 0)
 		switch got := list[0].Revents; {
 		case err == unix.EINTR:
 			continue
-		case err != nil || got&(unix.POLLRDHUP|unix.POLLHUP|unix.POLLERR|unix.POLLNVAL) != 0:
+		case err != nil || got&(pollEnded|unix.POLLHUP|unix.POLLERR|unix.POLLNVAL) != 0:
 			return SocketClosed
 		case got&unix.POLLIN != 0:
 			return SocketData
