@@ -140,8 +140,8 @@ func (n *netSide) Read(p []byte) (int, error) {
 }
 
 // awaitBody waits for bytes of a body without holding a buffer, as netSide.Read does
-// with one. large asks for much at a time.
-func (c *clientConn) awaitBody(large bool) error {
+// with one. large asks for much at a time. With a pipe they go there, up to most.
+func (c *clientConn) awaitBody(large bool, pipe *transport.Pipe, most int64) error {
 	lim := c.listener.limits.Load()
 	began := transport.Now()
 	if c.phase == phaseBody {
@@ -152,9 +152,19 @@ func (c *clientConn) awaitBody(large bool) error {
 	if c.interrupted.Load() {
 		return os.ErrDeadlineExceeded
 	}
-	err := c.socket.FillMore(&c.rd, large)
+	var err error
+	var n int
+	if pipe != nil {
+		if err = c.socket.FillPipe(pipe, most); err == transport.ErrNoPipe {
+			return err
+		}
+		n = pipe.Len()
+	} else {
+		err = c.socket.FillMore(&c.rd, large)
+		n = c.rd.Buffered()
+	}
 	if c.phase == phaseBody {
-		c.paceBody(lim, transport.Now()-began, c.rd.Buffered())
+		c.paceBody(lim, transport.Now()-began, n)
 	}
 	c.phase = phaseBody
 	return err
@@ -240,6 +250,24 @@ func (c *clientConn) send(p []byte) error {
 		return err
 	}
 	_, err := c.socket.Write(p)
+	return err
+}
+
+// sendBeforePipe is send for p and what is in pipe behind it.
+func (c *clientConn) sendBeforePipe(p []byte, pipe *transport.Pipe) error {
+	if err := c.armWrite(); err != nil {
+		return err
+	}
+	_, err := c.socket.WriteBeforePipe(p, pipe)
+	return err
+}
+
+// sendPipe is send for what is in p.
+func (c *clientConn) sendPipe(p *transport.Pipe) error {
+	if err := c.armWrite(); err != nil {
+		return err
+	}
+	_, err := c.socket.WritePipe(p)
 	return err
 }
 

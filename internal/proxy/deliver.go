@@ -78,15 +78,8 @@ func (x *exchange) settle(ep *pool.Endpoint, whole bool) {
 func (x *exchange) stream(chunked bool) bool {
 	b := &x.body
 	x.waitBy = 0
-	var more []byte
-	if !chunked {
-		var err error
-		if more, err = x.moreAtOnce(); err != nil {
-			return x.backendLost(err)
-		}
-	}
-	if err := x.c.sendBoth(x.out, more); err != nil {
-		return x.clientLost(err)
+	if !x.sendFirst(chunked) {
+		return false
 	}
 	if b.Done() {
 		return true
@@ -124,7 +117,12 @@ func (x *exchange) stream(chunked bool) bool {
 			}
 			p = x.out
 		}
-		if err := x.c.send(p); err != nil {
+		if x.pipe.Len() > 0 {
+			err = x.c.sendPipe(&x.pipe)
+		} else {
+			err = x.c.send(p)
+		}
+		if err != nil {
 			return x.clientLost(err)
 		}
 		if chunked && x.endWritten() {
@@ -144,6 +142,33 @@ func (x *exchange) stream(chunked bool) bool {
 // that this was all (RFC 9112, section 9.8).
 var errNotSaid = errors.New("the backend closed the connection without TLS's close_notify, so that the response may not be whole")
 
+// sendFirst sends what is in x.out, and with it what has come behind it by now. It
+// reports whether the response goes on.
+func (x *exchange) sendFirst(chunked bool) bool {
+	var more []byte
+	var err error
+	if !chunked && !x.fillPipe() {
+		if more, err = x.moreAtOnce(); err != nil {
+			return x.backendLost(err)
+		}
+	}
+	if x.pipe.Len() > 0 {
+		err = x.c.sendBeforePipe(x.out, &x.pipe)
+	} else {
+		err = x.c.sendBoth(x.out, more)
+	}
+	return err == nil || x.clientLost(err)
+}
+
+// fillPipe takes what has come of a long body into the pipe.
+func (x *exchange) fillPipe() bool {
+	if !x.pipes() || !x.conn.Socket.FillPipeNow(&x.pipe, x.body.Unseen()) {
+		return false
+	}
+	x.body.Skip(x.pipe.Len())
+	return true
+}
+
 // moreAtOnce is what has come behind a head that filled its buffer, so that both leave
 // in one write.
 func (x *exchange) moreAtOnce() ([]byte, error) {
@@ -154,19 +179,37 @@ func (x *exchange) moreAtOnce() ([]byte, error) {
 	return b.Ready()
 }
 
-// nextPart waits for the next part of the body, without a buffer. Much is read at a
+// minPiped is the length from which on a body goes by inside the kernel, in bytes. A
+// shorter one is copied in less time than a pipe takes.
+const minPiped = 64 << 10
+
+// pipes reports whether the next part may go by inside the kernel.
+func (x *exchange) pipes() bool {
+	return x.resp.Length >= minPiped && x.body.Unseen() > 0 && x.conn.Socket.Pipes(&x.c.socket)
+}
+
+// nextPart waits for the next part of the body, without a buffer. It may be in the
+// pipe. Otherwise much is read at a
 // time, unless many clients keep what they were given waiting: then what a client does
 // not take, and has to be kept for it, is to be little, and only where much comes and
 // the client takes it, much is read.
 func (x *exchange) nextPart(much *bool) ([]byte, error) {
-	if b := &x.body; b.Hungry() {
+	b := &x.body
+	if x.pipes() {
+		err := x.conn.AwaitPipe(&x.pipe, b.Unseen())
+		b.Skip(x.pipe.Len())
+		if err != transport.ErrNoPipe && err != io.EOF {
+			return nil, err
+		}
+	}
+	if b.Hungry() {
 		enough := wire.Plenty()
 		if err := x.conn.Await((enough || *much) && b.Long()); err != nil && err != io.EOF {
 			return nil, err
 		}
 		*much = !enough && x.conn.Reader.Buffered() >= wire.SmallBuffer/2 && x.c.socket.Takes()
 	}
-	return x.body.Next()
+	return b.Next()
 }
 
 // appendBuffered puts behind the head what came with it, so that a small

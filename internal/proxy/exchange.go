@@ -50,6 +50,7 @@ type exchange struct {
 	out    []byte        // what is sent next, to either side
 	resp   wire.Response
 	body   wire.Body // of the response
+	pipe   transport.Pipe
 	up     upload
 	// read is path and query as they were read, readLen the length of the path;
 	// empty when that is as they were sent.
@@ -83,6 +84,7 @@ func (x *exchange) release() {
 		out = make([]byte, 0, wire.SmallBuffer)
 	}
 	x.up.reset()
+	x.pipe.Drop()
 	x.p, x.c, x.req, x.gen = nil, nil, nil, nil
 	x.route, x.target, x.snap, x.conn, x.splitTo = nil, nil, nil, nil, nil
 	x.ticket = 0

@@ -33,6 +33,7 @@ type upload struct {
 
 	conn     *transport.Conn
 	out      []byte
+	pipe     transport.Pipe
 	running  bool
 	sent     bool // all of it has gone to the backend; true once the goroutine ended
 	finished chan struct{}
@@ -167,6 +168,7 @@ func (u *upload) pump() {
 			logPanic(r)
 			u.fail(&failure{cause: CauseInternal})
 		}
+		u.pipe.Drop()
 		u.endedAt.Store(int64(max(transport.Now(), 1)))
 		u.finished <- struct{}{}
 	}()
@@ -199,10 +201,17 @@ func (u *upload) pump() {
 }
 
 // next waits for the next part of the body, without a buffer if there is nothing
-// that has to be kept.
+// that has to be kept. The part may be in the pipe.
 func (u *upload) next(much *bool) ([]byte, error) {
+	if u.pipes() {
+		err := u.x.c.awaitBody(false, &u.pipe, u.body.Unseen())
+		u.body.Skip(u.pipe.Len())
+		if err != transport.ErrNoPipe && err != io.EOF {
+			return nil, err
+		}
+	}
 	if u.body.Hungry() {
-		if err := u.x.c.awaitBody((wire.Plenty() || *much) && u.body.Long()); err != nil && err != io.EOF {
+		if err := u.x.c.awaitBody((wire.Plenty() || *much) && u.body.Long(), nil, 0); err != nil && err != io.EOF {
 			return nil, err
 		}
 		*much = u.x.c.rd.Buffered() >= wire.SmallBuffer/2
@@ -210,8 +219,17 @@ func (u *upload) next(much *bool) ([]byte, error) {
 	return u.body.Next()
 }
 
+// pipes reports whether the next part may go by inside the kernel. What may have to be
+// sent again may not.
+func (u *upload) pipes() bool {
+	return !u.keeping && u.x.req.Length >= minPiped && u.body.Unseen() > 0 && u.x.c.socket.Pipes(&u.conn.Socket)
+}
+
 // write sends a part of the body, as it is or as a chunk.
 func (u *upload) write(p []byte) error {
+	if u.pipe.Len() > 0 {
+		return u.noteStalled(u.conn.SendPipe(&u.pipe))
+	}
 	if u.chunked {
 		u.out = wire.AppendChunk(u.out[:0], p)
 		p = u.out
@@ -231,6 +249,10 @@ func (u *upload) writeLast() error {
 func (u *upload) send(p []byte) error {
 	u.remember(p)
 	_, err := u.conn.Write(p)
+	return u.noteStalled(err)
+}
+
+func (u *upload) noteStalled(err error) error {
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		u.stalled.Store(true)
 	}

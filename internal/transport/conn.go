@@ -137,6 +137,20 @@ func (c *Conn) Await(large bool) error {
 	}
 }
 
+// AwaitPipe is Await into p, up to most bytes, without a buffer. The error may be
+// ErrNoPipe: then Await does it.
+func (c *Conn) AwaitPipe(p *Pipe, most int64) error {
+	for {
+		err := c.Socket.FillPipe(p, most)
+		if err == nil || err == ErrNoPipe {
+			return err
+		}
+		if err := c.goOn(err); err != nil {
+			return err
+		}
+	}
+}
+
 // goOn prepares another wait if the one that ended with err did for the time it took
 // alone, and the Watcher wants to go on. Otherwise it returns why not.
 func (c *Conn) goOn(err error) error {
@@ -156,16 +170,30 @@ func (c *Conn) Write(p []byte) (int, error) { return c.Send(p, Now()) }
 // Send is Write at a known time. A backend that takes nothing for 30 to 60 s is
 // an error.
 func (c *Conn) Send(p []byte, at time.Duration) (int, error) {
-	if c.writeBy < at+writeSlack {
-		c.writeBy = at + writeStall
-		if err := c.Socket.SetWriteDeadline(Deadline(c.writeBy)); err != nil {
-			return 0, err
-		}
-		if err := c.afterDeadline(); err != nil {
-			return 0, err
-		}
+	if err := c.armWrite(at); err != nil {
+		return 0, err
 	}
 	return c.Socket.Write(p)
+}
+
+// SendPipe is Write of what is in p.
+func (c *Conn) SendPipe(p *Pipe) error {
+	if err := c.armWrite(Now()); err != nil {
+		return err
+	}
+	_, err := c.Socket.WritePipe(p)
+	return err
+}
+
+func (c *Conn) armWrite(at time.Duration) error {
+	if c.writeBy >= at+writeSlack {
+		return nil
+	}
+	c.writeBy = at + writeStall
+	if err := c.Socket.SetWriteDeadline(Deadline(c.writeBy)); err != nil {
+		return err
+	}
+	return c.afterDeadline()
 }
 
 // past is a deadline that is over.

@@ -39,9 +39,10 @@ type Socket struct {
 
 // transfer is the state of one read or write.
 type transfer struct {
-	p   []byte
-	n   int
-	err error
+	p    []byte
+	pipe *Pipe // instead of p
+	n    int
+	err  error
 }
 
 // errAgain says that a call would have had to wait. It is temporary in the words
@@ -86,6 +87,9 @@ func (s *Socket) Read(p []byte) (int, error) {
 }
 
 func (s *Socket) tryRead(uintptr) bool {
+	if s.in.pipe != nil {
+		return s.tryFillPipe()
+	}
 	s.in.n, s.in.err = s.readNow(s.in.p)
 	return s.in.err != errAgain
 }
@@ -193,8 +197,11 @@ func (s *Socket) writeBothNow(p, q []byte) (int, error) {
 }
 
 // write writes all of p below TLS.
-func (s *Socket) write(p []byte) (int, error) {
-	s.out = transfer{p: p}
+func (s *Socket) write(p []byte) (int, error) { return s.finishWrite(transfer{p: p}) }
+
+// finishWrite does the whole of t, waiting as long as the peer may take.
+func (s *Socket) finishWrite(t transfer) (int, error) {
+	s.out = t
 	err := s.raw.Write(s.writeFn)
 	if s.pace.since != 0 {
 		err = s.settlePace(err)
@@ -210,7 +217,13 @@ func (s *Socket) write(p []byte) (int, error) {
 
 func (s *Socket) tryWrite(uintptr) bool {
 	t := &s.out
-	n, err := s.writeNow(t.p[t.n:])
+	var n int
+	var err error
+	if t.pipe != nil {
+		n, err = s.drainNow(t.pipe)
+	} else {
+		n, err = s.writeNow(t.p[t.n:])
+	}
 	t.n += n
 	if err == errAgain {
 		s.pace.waits()

@@ -83,6 +83,23 @@ func (b *Body) Long() bool { return b.framing != FramingLength || b.left > Small
 // that a buffer would have to be held for meanwhile.
 func (b *Body) Hungry() bool { return !b.done && b.rd.Buffered() == 0 }
 
+// Unseen is how much content there is still to come that need not be looked at: what
+// comes next on the connection is content, and nothing is buffered. 0: none, or it is
+// not known.
+func (b *Body) Unseen() int64 {
+	if b.framing != FramingLength || b.done || b.rd.Buffered() > 0 {
+		return 0
+	}
+	return b.left
+}
+
+// Skip notes that n bytes of what was Unseen have gone by without the reader.
+func (b *Body) Skip(n int) {
+	b.left -= int64(n)
+	b.read += int64(n)
+	b.done = b.left == 0
+}
+
 // Next returns the next bytes of content, at least one, valid until the next
 // call; io.EOF after the last. It waits for the network only if nothing is
 // buffered. A connection that ends early is ErrShortBody. A violation of the
