@@ -327,10 +327,17 @@ func Listen(address string) (net.Listener, error) {
 
 // listenTCP opens a plain TCP socket: closeDoor has no power over one of Multipath
 // TCP, which package net would choose.
+//
+// Connections are kept alive as package net would do it, but by options that they take
+// over from the socket, instead of four calls for each.
 func listenTCP(address string, control func(network, address string, c syscall.RawConn) error) (net.Listener, error) {
-	lc := net.ListenConfig{Control: control}
+	lc := net.ListenConfig{Control: control, KeepAlive: -1}
 	lc.SetMultipathTCP(false)
-	return lc.Listen(context.Background(), "tcp", address)
+	ln, err := lc.Listen(context.Background(), "tcp", address)
+	if err == nil {
+		keepAlive(ln)
+	}
+	return ln, err
 }
 
 // removeStale removes a socket file only if it is certain that nobody listens:

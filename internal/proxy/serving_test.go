@@ -3,7 +3,9 @@ package proxy
 import (
 	"bytes"
 	"io"
+	"net"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -100,5 +102,47 @@ func TestNoReadAroundAWait(t *testing.T) {
 			}
 			c.inWait = false
 		})
+	}
+}
+
+// TestKeepAlive: connections are kept alive although nobody sets that for each.
+func TestKeepAlive(t *testing.T) {
+	t.Parallel()
+	ln, err := Listen("127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	peer, err := net.Dial("tcp", ln.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer peer.Close()
+	nc, err := ln.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	raw, err := nc.(syscall.Conn).SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, o := range []struct {
+		name                string
+		level, option, want int
+	}{
+		{"SO_KEEPALIVE", syscall.SOL_SOCKET, syscall.SO_KEEPALIVE, 1},
+		{"TCP_KEEPIDLE", syscall.IPPROTO_TCP, syscall.TCP_KEEPIDLE, 15},
+		{"TCP_KEEPINTVL", syscall.IPPROTO_TCP, syscall.TCP_KEEPINTVL, 15},
+		{"TCP_KEEPCNT", syscall.IPPROTO_TCP, syscall.TCP_KEEPCNT, 9},
+	} {
+		got := 0
+		err := controlRaw(raw, func(fd int) (err error) {
+			got, err = syscall.GetsockoptInt(fd, o.level, o.option)
+			return err
+		})
+		if err != nil || got != o.want {
+			t.Errorf("%s is %d, %v, want %d", o.name, got, err, o.want)
+		}
 	}
 }

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"errors"
 	"net"
 
 	"steelyard/internal/transport"
@@ -27,3 +28,22 @@ func boundUnsent(ln net.Listener) {
 func hintUnread(ln net.Listener) bool {
 	return ln.Addr().Network() == "tcp" && control(ln, transport.HintUnread) == nil
 }
+
+// keepAlive makes the kernel ask for all connections that are accepted from a listener,
+// when nothing has come for a while, whether the other end is still there.
+func keepAlive(ln net.Listener) {
+	_ = control(ln, func(fd int) error {
+		return errors.Join(
+			unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1),
+			unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_KEEPIDLE, keepAliveEvery),
+			unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_KEEPINTVL, keepAliveEvery),
+			unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_KEEPCNT, keepAliveTries),
+		)
+	})
+}
+
+// After so many seconds, so often.
+const (
+	keepAliveEvery = 15
+	keepAliveTries = 9
+)

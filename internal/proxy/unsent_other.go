@@ -9,3 +9,6 @@ func boundUnsent(net.Listener) {}
 
 // hintUnread does nothing where the kernel has no such hint.
 func hintUnread(net.Listener) bool { return false }
+
+// keepAlive does nothing where connections may not take options over.
+func keepAlive(net.Listener) {}
