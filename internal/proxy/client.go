@@ -343,8 +343,14 @@ const (
 	lingerBytes = 1 << 20
 )
 
-// Close closes the connection as it has to be: abruptly, lingering, or simply.
+// Close closes the connection as it has to be: abruptly, lingering, or simply. Of
+// one that has been handed over to a tunnel fasthttp lets go with it, and the
+// tunnel begins.
 func (c *clientConn) Close() error {
+	if t := c.tunnel.Load(); t != nil {
+		t.begin()
+		return nil
+	}
 	if c.closed.Swap(true) {
 		return nil
 	}

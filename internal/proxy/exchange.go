@@ -44,14 +44,10 @@ type exchange struct {
 
 	account
 	gate   gated
-	tries  []try // attempts that failed
-	entry  accesslog.Entry
+	tries  []try         // attempts that failed
 	waitBy time.Duration // when waiting for the backend ends; 0: not at all
-	out    []byte        // what is sent next, to either side
-	resp   wire.Response
-	body   wire.Body // of the response
-	pipe   transport.Pipe
-	up     upload
+	tunnel *tunnel       // to whom the connection has been handed over
+	*scratch
 	// read is path and query as they were read, readLen the length of the path;
 	// empty when that is as they were sent.
 	read    []byte
@@ -60,14 +56,41 @@ type exchange struct {
 	idLen   int
 }
 
+// scratch is the part of an exchange that serves while a request is answered. A
+// tunnel, which may be there for days, does without.
+type scratch struct {
+	out   []byte // what is sent next, to either side
+	resp  wire.Response
+	body  wire.Body // of the response
+	pipe  transport.Pipe
+	up    upload
+	entry accesslog.Entry
+}
+
 // maxKeptOut is the largest out buffer kept with a pooled exchange, in bytes.
 const maxKeptOut = 64 << 10
 
-var exchanges = sync.Pool{New: func() any {
-	x := &exchange{out: make([]byte, 0, wire.SmallBuffer)}
-	x.up.init()
-	return x
-}}
+var (
+	exchanges = sync.Pool{New: func() any { return &exchange{scratch: acquireScratch()} }}
+	scratches = sync.Pool{New: func() any { return newScratch() }}
+)
+
+func newScratch() *scratch {
+	s := &scratch{out: make([]byte, 0, wire.SmallBuffer)}
+	s.up.init()
+	return s
+}
+
+func acquireScratch() *scratch { return scratches.Get().(*scratch) }
+
+// forget makes it fit for another request.
+func (s *scratch) forget() {
+	if s.out = s.out[:0]; cap(s.out) > maxKeptOut {
+		s.out = make([]byte, 0, wire.SmallBuffer)
+	}
+	s.up.reset()
+	s.pipe.Drop()
+}
 
 func acquireExchange(c *clientConn) *exchange {
 	x := exchanges.Get().(*exchange)
@@ -79,14 +102,9 @@ func acquireExchange(c *clientConn) *exchange {
 
 // release forgets everything about the request.
 func (x *exchange) release() {
-	out := x.out[:0]
-	if cap(out) > maxKeptOut {
-		out = make([]byte, 0, wire.SmallBuffer)
-	}
-	x.up.reset()
-	x.pipe.Drop()
+	x.forget()
 	x.p, x.c, x.req, x.gen = nil, nil, nil, nil
-	x.route, x.target, x.snap, x.conn, x.splitTo = nil, nil, nil, nil, nil
+	x.route, x.target, x.snap, x.conn, x.splitTo, x.tunnel = nil, nil, nil, nil, nil, nil
 	x.ticket = 0
 	x.match = router.Request{}
 	x.query = queryPeeker{}
@@ -102,7 +120,6 @@ func (x *exchange) release() {
 	if x.read = x.read[:0]; cap(x.read) > maxKeptOut {
 		x.read = nil
 	}
-	x.out = out
 	exchanges.Put(x)
 }
 
@@ -211,10 +228,14 @@ func (x *exchange) forward() {
 }
 
 // attemptAndRelease counts the request out again when the attempt is over,
-// which is when the response has been streamed.
+// which is when the response has been streamed, or a tunnel has ended.
 func (x *exchange) attemptAndRelease() *failure {
 	snap, i := x.snap, x.index
-	defer x.discharge(snap, i)
+	defer func() {
+		if x.tunnel == nil {
+			x.discharge(snap, i)
+		}
+	}()
 	x.attempts++
 	x.target.Pool.Stats.Attempts.Add(1)
 	ep := snap.Endpoints[i]

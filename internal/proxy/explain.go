@@ -37,7 +37,7 @@ func (g *Generation) Explain(q explain.Question) (explain.Answer, error) {
 	}
 	e := &explanation{}
 	x := &e.exchange
-	x.gen, x.index = g, -1
+	x.gen, x.index, x.scratch = g, -1, newScratch()
 	x.c = explainedClient(g, ip)
 	x.req = &x.c.req
 	x.affine.peeks = true

@@ -21,7 +21,7 @@ func atGate(t testing.TB, g *Gate, client, head string) *exchange {
 	if err := c.req.Parse([]byte(head)); err != nil {
 		t.Fatal(err)
 	}
-	return &exchange{p: New(gen), gen: gen, c: c, req: &c.req, index: -1, route: &Route{Name: "r", Gate: g}}
+	return &exchange{p: New(gen), gen: gen, c: c, req: &c.req, scratch: newScratch(), index: -1, route: &Route{Name: "r", Gate: g}}
 }
 
 // testRate is a rate limit of its own.

@@ -235,7 +235,7 @@ func TestClientIP(t *testing.T) {
 func TestForwardedForIPv6(t *testing.T) {
 	t.Parallel()
 	c := &clientConn{peer: netip.MustParseAddr("2001:db8::1"), peerText: []byte("2001:db8::1")}
-	x := &exchange{c: c, req: &c.req}
+	x := &exchange{c: c, req: &c.req, scratch: newScratch()}
 	c.req.Host = []byte("a")
 	if got, want := string(x.appendForwardedElement(nil)), "for=\"[2001:db8::1]\";host=\"a\";proto=http\r\n"; got != want {
 		t.Errorf("got %q, want %q", got, want)

@@ -126,14 +126,16 @@ func retryReason(cause Cause) string {
 	return "status"
 }
 
-// finish ends an exchange whatever happened in it.
+// finish ends an exchange whatever happened in it, unless a tunnel goes on with it.
 func (x *exchange) finish() {
 	if r := recover(); r != nil {
 		logPanic(r)
 		x.afterPanic()
 	}
-	x.settleSafely()
-	x.release()
+	if x.tunnel == nil {
+		x.settleSafely()
+		x.release()
+	}
 }
 
 func logPanic(r any) {

@@ -21,13 +21,18 @@ const (
 )
 
 // tunnel carries an upgraded connection, both ways at once, until both ends
-// have ended. It holds buffers only while there are bytes.
+// have ended. It holds buffers only while there are bytes, and each way is a
+// goroutine of its own with a small stack: the one that has served the request, and
+// what fasthttp and the exchange needed for that, are not kept for it.
 type tunnel struct {
+	x         *exchange // waits to be settled
+	conn      *transport.Conn
 	websocket bool
 	idle      time.Duration // silence both ways that ends it; 0: none
 	limits    *Limits       // of the client's side
 	client    direction     // client to backend
 	backend   direction     // backend to client
+	ways      atomic.Int32  // that have not ended
 	lastUsed  atomic.Int64  // on the package clock
 	leaving   atomic.Bool
 	broken    atomic.Bool  // one end broke off
@@ -49,49 +54,71 @@ type direction struct {
 	mu     sync.Mutex // orders deadlines for reading from and writing to
 }
 
-// upgrade passes 101 (Switching Protocols) on and then bytes both ways.
+// upgrade passes 101 (Switching Protocols) on and hands both connections over to a
+// tunnel. It begins when fasthttp is done with the client's, and closes that.
 func (x *exchange) upgrade() {
 	c, conn := x.c, x.conn
-	x.conn = nil
-	defer conn.Close()
 	c.closing = true
 	x.bind()
 	x.out = x.appendResponseHead(x.out[:0], false)
 	if err := c.send(x.out); err != nil {
+		x.conn = nil
+		conn.Close()
 		x.clientLost(err)
 		return
 	}
 	c.keepHead()
 	x.keepReading()
 	lim := c.listener.limits.Load()
-	t := &tunnel{idle: lim.UpgradeTimeout, limits: lim}
+	t := &tunnel{x: x, conn: conn, idle: lim.UpgradeTimeout, limits: lim}
 	t.websocket = wire.EqualFold(x.resp.First(wire.KindUpgrade), "websocket")
 	t.client = direction{t: t, from: &c.socket, to: &conn.Socket, mask: true, early: &c.rd}
 	t.backend = direction{t: t, from: &conn.Socket, to: &c.socket, early: &conn.Reader}
+	t.ways.Store(2)
 	t.touch()
+	x.conn, x.tunnel = nil, t
 	c.tunnel.Store(t)
-	defer c.tunnel.Store(nil)
-	ep := x.endpoint()
-	ep.Attach(t)
-	defer ep.Detach(t)
+	x.endpoint().Attach(t)
 	if c.listener.draining.Load() {
 		t.goAway()
 	}
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		t.client.run()
+}
+
+// begin lets bytes pass. Nobody else uses the exchange from now on.
+func (t *tunnel) begin() {
+	t.x.forget()
+	scratches.Put(t.x.scratch)
+	t.x.scratch = nil
+	go t.client.run()
+	go t.backend.run()
+}
+
+// settle ends the request when both ways have ended, and closes both connections.
+func (t *tunnel) settle() {
+	x, c := t.x, t.x.c
+	defer func() {
+		if r := recover(); r != nil {
+			logPanic(r)
+			c.abort = true
+		}
+		c.tunnel.Store(nil)
+		_ = c.Close()
 	}()
-	t.backend.run()
-	<-done
+	x.scratch = acquireScratch()
+	x.resp.Status = x.status
 	x.bytesIn, x.bytesOut = t.client.passed, t.backend.passed
 	if t.broken.Load() {
 		if t.stalled.Load() {
 			x.report(CauseWriteTimeout, "")
 		}
 		c.abort = true
-		conn.Socket.ResetOnClose()
+		t.conn.Socket.ResetOnClose()
 	}
+	x.endpoint().Detach(t)
+	t.conn.Close()
+	x.discharge(x.snap, x.index)
+	x.settleSafely()
+	x.release()
 }
 
 func (t *tunnel) touch() { t.lastUsed.Store(int64(transport.Now())) }
@@ -189,8 +216,14 @@ func (d *direction) armWrite() {
 	_ = d.to.SetWriteDeadline(transport.Deadline(by))
 }
 
-// run copies until the direction ends, and then ends it for the receiver.
+// run copies until the direction ends, and then ends it for the receiver. Who ends
+// last settles the tunnel.
 func (d *direction) run() {
+	defer func() {
+		if d.t.ways.Add(-1) == 0 {
+			d.t.settle()
+		}
+	}()
 	defer func() {
 		if r := recover(); r != nil {
 			logPanic(r)

@@ -330,7 +330,7 @@ func TestBackPressure(t *testing.T) {
 // nothing either, the wait ends, also without a response timeout.
 func TestStalledBackendIsGivenUp(t *testing.T) {
 	t.Parallel()
-	x := &exchange{c: &clientConn{}}
+	x := &exchange{c: &clientConn{}, scratch: newScratch()}
 	x.req = &x.c.req
 	x.up.running = true
 	x.up.stalled.Store(true)

@@ -106,7 +106,7 @@ func TestURI(t *testing.T) {
 		if err := c.req.Parse([]byte("GET " + target + " HTTP/1.1\r\nHost: a\r\n\r\n")); err != nil {
 			t.Fatal(err)
 		}
-		x := &exchange{c: c, req: &c.req}
+		x := &exchange{c: c, req: &c.req, scratch: newScratch()}
 		if got := string(x.uri()); got != want {
 			t.Errorf("%q: got %q, want %q", target, got, want)
 		}
@@ -205,7 +205,7 @@ func FuzzClientIP(f *testing.F) {
 		c := &clientConn{peer: netip.MustParseAddr("127.0.0.1"), peerText: []byte("127.0.0.1")}
 		g := &Generation{}
 		trusting(g)
-		x := &exchange{c: c, req: &c.req, gen: g}
+		x := &exchange{c: c, req: &c.req, scratch: newScratch(), gen: g}
 		if c.req.Parse([]byte("GET / HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: "+one+"\r\nX-Forwarded-For: "+two+"\r\n\r\n")) != nil {
 			return
 		}
