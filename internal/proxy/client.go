@@ -42,6 +42,9 @@ type clientConn struct {
 	closing  bool          // no further request is read
 	linger   bool          // let the client read the response before the connection goes
 	abort    bool          // reset the connection, so that a broken response looks broken
+	lively   bool          // requests have followed each other soon
+	mayRest  bool          // it rests when the wait for a request ends
+	resting  bool          // fasthttp is to let go of it
 
 	seat      netip.Addr // as whom it was counted in
 	peer      netip.Addr
@@ -343,12 +346,15 @@ const (
 	lingerBytes = 1 << 20
 )
 
-// Close closes the connection as it has to be: abruptly, lingering, or simply. Of
-// one that has been handed over to a tunnel fasthttp lets go with it, and the
-// tunnel begins.
+// Close closes the connection as it has to be: abruptly, lingering, or simply. With
+// it fasthttp also lets go of one that others go on with, a tunnel or rest.
 func (c *clientConn) Close() error {
 	if t := c.tunnel.Load(); t != nil {
 		t.begin()
+		return nil
+	}
+	if c.resting {
+		go c.rest()
 		return nil
 	}
 	if c.closed.Swap(true) {

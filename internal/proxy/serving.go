@@ -15,11 +15,11 @@ var errInWait = errors.New("more has to be read")
 
 // Read serves the connection: all its requests, until it is to be closed. Whatever was
 // to be said has been said then, and fasthttp, which waits for the first byte, learns
-// that none comes.
+// that none comes. One that rests goes on after that, see rest.go.
 func (c *clientConn) Read([]byte) (int, error) {
 	for c.nextHead() == nil && c.answer() {
 	}
-	c.closing = true
+	c.closing = !c.resting
 	return 0, io.EOF
 }
 
@@ -73,10 +73,11 @@ func (c *clientConn) nextHead() error {
 // but what came with their heads are answered in the middle of the wait. The one it
 // returns for has been read or, in phaseHead, begun.
 func (c *clientConn) waitRequest() error {
-	if err := c.rest(); err != nil {
+	if err := c.settleDown(); err != nil {
 		return err
 	}
 	if err := c.socket.Attend(&c.rd, c.attendFn); err != nil {
+		c.resting = c.mayRest && errors.Is(err, os.ErrDeadlineExceeded) && !c.interrupted.Load()
 		return err
 	}
 	if c.closing {
@@ -85,13 +86,19 @@ func (c *clientConn) waitRequest() error {
 	return nil
 }
 
-// rest prepares the wait for the first byte of a request.
-func (c *clientConn) rest() error {
+// settleDown prepares the wait for the first byte of a request.
+func (c *clientConn) settleDown() error {
 	c.phase = phaseIdle
 	c.rd.Release()
 	c.state.Store(connIdle)
-	idle := c.listener.limits.Load().IdleTimeout
-	if err := c.armRead(c.at+idle, min(idle/4, time.Second)); err != nil {
+	wait := c.listener.limits.Load().IdleTimeout
+	slack := min(wait/4, time.Second)
+	if awake := c.awake(); awake < wait {
+		wait, slack, c.mayRest = awake, awake/2, true
+	} else {
+		c.mayRest = false
+	}
+	if err := c.armRead(c.at+wait, slack); err != nil {
 		return err
 	}
 	if c.interrupted.Load() {
@@ -104,13 +111,7 @@ func (c *clientConn) rest() error {
 // reports whether to go on waiting: not for what has to be read before, which is
 // impossible in here.
 func (c *clientConn) attend() bool {
-	if !c.state.CompareAndSwap(connIdle, connBusy) {
-		// Released in the very moment a request came: it is served.
-		c.listener.mu.Lock()
-		c.resume()
-		c.state.Store(connBusy)
-		c.listener.mu.Unlock()
-	}
+	c.arouse()
 	for {
 		c.begin()
 		c.inWait = true
@@ -131,7 +132,7 @@ func (c *clientConn) attend() bool {
 		if c.rd.Buffered() > 0 {
 			continue // it has sent the next one already
 		}
-		if c.rest() != nil {
+		if c.settleDown() != nil {
 			c.closing = true
 			return false
 		}
@@ -148,7 +149,7 @@ func (c *clientConn) allHere() bool {
 
 // begin notes that the first byte of a request is there.
 func (c *clientConn) begin() {
-	c.at = transport.Now()
+	c.enliven(transport.Now())
 	c.started, c.phase = c.at, phaseHead
 }
 

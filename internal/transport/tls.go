@@ -84,6 +84,11 @@ func (s *Socket) Idle() SocketState {
 	return SocketClosed
 }
 
+// AwaitBytes waits until there is something to read, or the end, below TLS.
+func (s *Socket) AwaitBytes() error {
+	return s.raw.Read(func(uintptr) bool { return s.Peek() != SocketQuiet })
+}
+
 // peekBelow is Peek below TLS. A message of TLS's own may wait there unread, so
 // that the end of the stream is asked for by itself.
 func (s *Socket) peekBelow() SocketState {
