@@ -57,11 +57,19 @@ func oneLine(s string) string {
 // Errors is everything that is wrong in one file, in file order, never empty.
 type Errors []*Error
 
-// Error prints one error per line.
+// mostPrinted is how many errors are printed: who generates a file may make one
+// mistake thousands of times.
+const mostPrinted = 50
+
+// Error prints one error per line, and how many more there are than it prints.
 func (es Errors) Error() string {
-	lines := make([]string, len(es))
+	lines := make([]string, 0, mostPrinted+1)
 	for i, e := range es {
-		lines[i] = e.Error()
+		if i == mostPrinted {
+			lines = append(lines, fmt.Sprintf("%s: and %d more", oneLine(e.File), len(es)-i))
+			break
+		}
+		lines = append(lines, e.Error())
 	}
 	return strings.Join(lines, "\n")
 }

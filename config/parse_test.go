@@ -236,3 +236,19 @@ func TestLargeFile(t *testing.T) {
 	}
 	t.Logf("%v", time.Since(start))
 }
+
+// TestManyErrorsArePrintedInPart: one mistake made thousands of times leaves the
+// terminal readable.
+func TestManyErrorsArePrintedInPart(t *testing.T) {
+	t.Parallel()
+	file := "routes:\n" + strings.Repeat("  - {respond: {status: 204}, colour: blue}\n", 1000)
+	_, err := Parse("f.yaml", []byte(file), nil)
+	var all Errors
+	if !errors.As(err, &all) || len(all) < 1000 {
+		t.Fatalf("%d errors", len(all))
+	}
+	lines := strings.Split(err.Error(), "\n")
+	if want := fmt.Sprintf("f.yaml: and %d more", len(all)-mostPrinted); len(lines) != mostPrinted+1 || lines[mostPrinted] != want {
+		t.Errorf("%d lines, the last %q, want %q", len(lines), lines[len(lines)-1], want)
+	}
+}
