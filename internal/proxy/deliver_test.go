@@ -319,7 +319,7 @@ func TestSilence(t *testing.T) {
 			close(sent)
 			p.waitClosed()
 		})}, func(_ *fixture, po *pool.Options, _ *Generation, _ *Limits) {
-			po.Transport.BodyTimeout = 300 * time.Millisecond
+			po.Transport.BodyTimeout = time.Second
 		})
 		nc, r := f.dial(t)
 		send(t, nc, "GET / HTTP/1.1\r\nHost: a\r\n\r\n")
@@ -328,7 +328,7 @@ func TestSilence(t *testing.T) {
 		}
 		// The client's pause is longer than the backend may be silent. What is
 		// waited for is that this time passes.
-		time.Sleep(500 * time.Millisecond)
+		time.Sleep(1500 * time.Millisecond)
 		resp, body := readResponse(t, r, "GET")
 		if len(body) != size {
 			t.Errorf("got %d bytes of %d", len(body), resp.ContentLength)

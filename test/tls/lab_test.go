@@ -182,6 +182,13 @@ func failures(t *testing.T, s *harness.Steelyard, reason string) float64 {
 	return metric(t, s, fmt.Sprintf(`steelyard_listener_tls_handshake_failures_total{address=%q,listener="web",reason=%q}`, s.Address, reason))
 }
 
+// failed waits until n failed handshakes have been counted for a reason, which happens
+// a moment after the client has learnt of it.
+func failed(t *testing.T, s *harness.Steelyard, reason string, n float64) {
+	t.Helper()
+	harness.Eventually(t, patience, fmt.Sprintf("%v failures are counted: %s", n, reason), func() bool { return failures(t, s, reason) == n })
+}
+
 // run runs steelyard to its end and returns what it printed.
 func run(t *testing.T, args ...string) (output string, code int) {
 	t.Helper()

@@ -29,9 +29,7 @@ func TestPlainHTTPIsAnsweredInPlain(t *testing.T) {
 			t.Error("HSTS without TLS")
 		}
 		c.End(t, patience)
-		if n := failures(t, s, "plain_http"); n != float64(i+1) {
-			t.Errorf("%v counted after %d", n, i+1)
-		}
+		failed(t, s, "plain_http", float64(i+1))
 	}
 }
 
@@ -46,9 +44,7 @@ func TestWhatIsNotTLSIsClosed(t *testing.T) {
 			t.Errorf("%q got %q", text, rest)
 		}
 	}
-	if n := failures(t, s, "not_tls"); n != 3 {
-		t.Errorf("%v failures because it was not TLS", n)
-	}
+	failed(t, s, "not_tls", 3)
 	if strings.Contains(s.Output(), " ERROR ") || strings.Contains(s.Output(), " WARN ") {
 		t.Errorf("logged:\n%s", s.Output())
 	}
@@ -81,7 +77,7 @@ func TestHandshakesAreBoundedAndHinderNobody(t *testing.T) {
 	if took := time.Since(began); took > 5*time.Second {
 		t.Errorf("slow handshakes ended after %v, header_timeout is 2s", took)
 	}
-	harness.Eventually(t, patience, "all of them are counted", func() bool { return failures(t, s, "timeout") == 200 })
+	failed(t, s, "timeout", 200)
 }
 
 func TestAStopWaitsForNoHandshakeAndSaysGoodbye(t *testing.T) {
