@@ -21,7 +21,8 @@ type Steelyard struct {
 }
 
 // Start runs steelyard with a configuration in which LISTEN and ADMIN stand for
-// free addresses, and waits until those it names accept connections.
+// free addresses, and waits until those it names accept connections and it says that it
+// serves: its sockets are there a moment before what is in force is.
 func Start(t testing.TB, yaml string) *Steelyard {
 	t.Helper()
 	address := FreeAddress(t)
@@ -39,7 +40,7 @@ func Start(t testing.TB, yaml string) *Steelyard {
 		if s.Ended() {
 			t.Fatalf("steelyard ended instead of listening; its configuration:\n%s", yaml)
 		}
-		return dials("tcp", address) && (!strings.Contains(yaml, "ADMIN") || dials("tcp", admin))
+		return dials("tcp", address) && strings.Contains(s.Output(), " on "+address) && (!strings.Contains(yaml, "ADMIN") || dials("tcp", admin))
 	})
 	return s
 }
