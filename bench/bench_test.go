@@ -277,3 +277,20 @@ while [ $i -lt 200000 ]; do i=$((i+1)); done; echo two; exec sleep 60`)
 		t.Errorf("the first took %+v, the second, twice as long, %+v", one, two)
 	}
 }
+
+// TestNothingToCompareWith: a work that nginx has no part in shows no ratios.
+func TestNothingToCompareWith(t *testing.T) {
+	w := work{name: "policy", title: "a policy", kind: saturate}
+	o := newOutcome(w, []string{steelyard}, measured{steelyard: {{"cpu": 10, "rate": 5}, {"cpu": 12, "rate": 6}}})
+	var printed, written strings.Builder
+	if err := o.print(&printed); err != nil {
+		t.Fatal(err)
+	}
+	r := &results{Works: []outcome{o}}
+	r.table(&written, "CPU", metrics[saturate][0], saturate, saturate)
+	for _, text := range []string{printed.String(), written.String()} {
+		if !strings.Contains(text, "11.0") || strings.Contains(text, "(0.00)") || strings.Contains(text, "| 0.00 |") || strings.Contains(text, "\n;") {
+			t.Errorf("%s", text)
+		}
+	}
+}

@@ -50,6 +50,22 @@ func number(v float64) string {
 	}
 }
 
+// ratioText writes a ratio; nothing where there was nothing to compare with.
+func ratioText(v float64) string {
+	if v == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%.2f", v)
+}
+
+// beside is a ratio behind a figure.
+func beside(v float64) string {
+	if v == 0 {
+		return ""
+	}
+	return " (" + ratioText(v) + ")"
+}
+
 // with appends a unit.
 func with(text, unit string) string {
 	if unit == "" {
@@ -73,7 +89,7 @@ func (o outcome) print(to io.Writer) error {
 	fmt.Fprintln(w)
 	for _, p := range o.Peers {
 		f := p.Metrics[head.key]
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%.2f\t", p.Name, number(f.Median), number(f.Min), number(f.Max), f.Ratio)
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t", p.Name, number(f.Median), number(f.Min), number(f.Max), ratioText(f.Ratio))
 		for _, m := range metrics[o.Kind][1:] {
 			fmt.Fprintf(w, "%s\t", number(p.Metrics[m.key].Median))
 		}
@@ -82,16 +98,17 @@ func (o outcome) print(to io.Writer) error {
 	if err := w.Flush(); err != nil {
 		return err
 	}
+	var said []string
 	if r := o.toBetter(head.key, false); r > 0 {
-		fmt.Fprintf(to, "Steelyard to the better of nginx and HAProxy: %.2f%s", r, aimed(o))
+		said = append(said, fmt.Sprintf("Steelyard to the better of nginx and HAProxy: %.2f%s", r, aimed(o)))
 	}
 	if f, ok := o.get(steelyard, head.key); ok && f.Plain > 0 {
-		fmt.Fprintf(to, "; to Steelyard without the feature: %.2f", f.Plain)
+		said = append(said, fmt.Sprintf("to Steelyard without the feature: %.2f", f.Plain))
 	}
 	if o.Goal != "" {
-		fmt.Fprintf(to, "; the aim: %s", o.Goal)
+		said = append(said, "the aim: "+o.Goal)
 	}
-	fmt.Fprintln(to)
+	fmt.Fprintln(to, strings.Join(said, "; "))
 	if o.busy() {
 		fmt.Fprintf(to, "nginx's own figure spreads by %.0f %%: the machine was busy, do not trust these.\n", (o.Spread-1)*100)
 	}
@@ -143,7 +160,7 @@ func (r *results) table(b *strings.Builder, title string, m metric, kinds ...kin
 			if name == nginx {
 				fmt.Fprintf(b, ", %s to %s |", number(f.Min), number(f.Max))
 			} else {
-				fmt.Fprintf(b, " (%.2f) |", f.Ratio)
+				b.WriteString(beside(f.Ratio) + " |")
 			}
 		}
 		aim, without := "", ""
@@ -159,7 +176,7 @@ func (r *results) table(b *strings.Builder, title string, m metric, kinds ...kin
 		if f, ok := o.get(steelyard, m.key); ok && f.Plain > 0 {
 			without = fmt.Sprintf("%.2f", f.Plain)
 		}
-		fmt.Fprintf(b, " %.2f | %s | %s |\n", o.toBetter(m.key, m.more), aim, without)
+		fmt.Fprintf(b, " %s | %s | %s |\n", ratioText(o.toBetter(m.key, m.more)), aim, without)
 	}
 	b.WriteString("\n")
 }
@@ -195,8 +212,8 @@ func (o outcome) markdown(b *strings.Builder) {
 				continue
 			}
 			fmt.Fprintf(b, " %s", with(number(f.Median), m.unit))
-			if p.Name != nginx && p.Name != bare && f.Ratio > 0 && m.unit != "" {
-				fmt.Fprintf(b, " (%.2f)", f.Ratio)
+			if p.Name != nginx && p.Name != bare && m.unit != "" {
+				b.WriteString(beside(f.Ratio))
 			}
 			b.WriteString(" |")
 		}
