@@ -45,6 +45,7 @@ type Server struct {
 	stop    context.CancelFunc // ends feed
 	running sync.WaitGroup     // what Serve has started
 	clients *limited           // connections that Serve has accepted
+	letsIn  sync.WaitGroup     // accepts them
 }
 
 // New makes the API for a process. It reads the files that the options name, and
@@ -86,7 +87,7 @@ func (s *Server) Serve(ln net.Listener) {
 	s.stop = cancel
 	h := s.memory.join()
 	s.running.Go(func() { s.feed(ctx, h) })
-	s.running.Go(func() {
+	s.letsIn.Go(func() {
 		if err := s.http.Serve(ln); !errors.Is(err, http.ErrServerClosed) && !errors.Is(err, net.ErrClosed) {
 			slog.Error("the admin API has stopped", "error", err)
 		}
@@ -114,10 +115,12 @@ func (s *Server) Close() {
 // answered when the server ends.
 const finishWithin = 500 * time.Millisecond
 
-// letFinish lets nobody in any more, and gives those who are in their answers.
-// http.Server.Shutdown drops requests that it is reading at that moment.
+// letFinish lets nobody in any more, and gives those who are in their answers, also
+// who came in at the last moment and is not counted yet. http.Server.Shutdown drops
+// requests that it is reading at that moment.
 func (s *Server) letFinish() {
 	_ = s.clients.Listener.Close()
+	s.letsIn.Wait()
 	s.http.SetKeepAlivesEnabled(false)
 	for end := time.Now().Add(finishWithin); s.clients.open.Load() > 0 && time.Now().Before(end); {
 		time.Sleep(2 * time.Millisecond)

@@ -49,7 +49,7 @@ func wait(r *http.Request, open chan struct{}) {
 func TestReadinessEndsBeforeTheService(t *testing.T) {
 	t.Parallel()
 	g := newGate(t)
-	s := harness.Start(t, fmt.Sprintf("listeners: {web: LISTEN}\nroutes: [{pool: web}]\nshutdown_delay: 2s\nadmin: ADMIN\n"+
+	s := harness.Begin(t, fmt.Sprintf("listeners: {web: LISTEN}\nroutes: [{pool: web}]\nshutdown_delay: 2s\nadmin: ADMIN\n"+
 		"pools: {web: {backends: [%s], check: {path: /check, interval: 100ms, timeout: 4s}}}\n", g.Listener.Addr()))
 	ready := func() (int, string) {
 		status, text, err := harness.Do(&http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}, "GET", "http://"+s.Admin+"/readyz", "")
@@ -106,7 +106,7 @@ func TestReadyWithoutAHealthyBackend(t *testing.T) {
 	t.Parallel()
 	for name, admin := range map[string]string{"loopback": "ADMIN", "token": "{address: ADMIN, token: " + token + "}"} {
 		g := newGate(t)
-		s := harness.Start(t, fmt.Sprintf("listeners: {web: LISTEN}\nroutes: [{pool: web}]\nadmin: %s\n"+
+		s := harness.Begin(t, fmt.Sprintf("listeners: {web: LISTEN}\nroutes: [{pool: web}]\nadmin: %s\n"+
 			"pools: {web: {backends: [%s, 127.0.0.1:1], check: {path: /check, interval: 100ms, timeout: 2s}}}\n", admin, g.Listener.Addr()))
 		status, text := api(t, harness.Client(t), "GET", "http://"+s.Admin+"/readyz", "")
 		if named := strings.Contains(text, "web"); status != 503 || named != (name == "loopback") {
