@@ -15,7 +15,7 @@ func TestNoRequestReachesABackendBeforeItsFirstPassingCheck(t *testing.T) {
 	t.Parallel()
 	apps := harness.Apps(t, "well", "ill")
 	apps[1].Set(t, "health", 500)
-	s := harness.Start(t, onePool("check: {path: /healthz, interval: 150ms, timeout: 5s, rise: 3}", apps...))
+	s := harness.Begin(t, onePool("check: {path: /healthz, interval: 150ms, timeout: 5s, rise: 3}", apps...))
 	if got := harness.Shares(t, harness.Client(t), s.URL, 50); got["well"] != 50 {
 		t.Errorf("of the first 50 requests: %v", got)
 	}
@@ -50,7 +50,7 @@ func TestHangingChecksDelayTheStartBy6SecondsAtMost(t *testing.T) {
 	t.Parallel()
 	app := harness.App(t, "a")
 	app.Set(t, "health", 0)
-	s := harness.Start(t, starts(app,
+	s := harness.Begin(t, starts(app,
 		"check: {path: /healthz, interval: 60s, timeout: 30s}",
 		"check: {path: /healthz, interval: 60s, timeout: 30s}, when_all_unhealthy: reject",
 	))
@@ -83,7 +83,7 @@ func TestStartSaysWhatABackendIsBeforeItsFirstCheck(t *testing.T) {
 	app := harness.App(t, "a")
 	app.Set(t, "health", 0)
 	t.Run("healthy is used at once", func(t *testing.T) {
-		s := harness.Start(t, starts(app, "check: {path: /healthz, interval: 60s, timeout: 30s, start: healthy}"))
+		s := harness.Begin(t, starts(app, "check: {path: /healthz, interval: 60s, timeout: 30s, start: healthy}"))
 		began := time.Now()
 		if got := harness.Get(t, harness.Client(t), s.URL, "Host: p0.test"); got != "a" || time.Since(began) > 2*time.Second {
 			t.Errorf("%q after %v", got, time.Since(began))
@@ -95,7 +95,7 @@ func TestStartSaysWhatABackendIsBeforeItsFirstCheck(t *testing.T) {
 	app.Set(t, "health", 200)
 	t.Run("unhealthy has to rise", func(t *testing.T) {
 		const rise = 4
-		s := harness.Start(t, onePool(fmt.Sprintf(
+		s := harness.Begin(t, onePool(fmt.Sprintf(
 			"check: {path: /healthz, interval: 400ms, timeout: 5s, start: unhealthy, rise: %d}, when_all_unhealthy: reject", rise), app))
 		c := harness.Client(t)
 		rejected(t, c, s.URL)
