@@ -170,10 +170,11 @@ func (x *exchange) fillPipe() bool {
 }
 
 // moreAtOnce is what has come behind a head that filled its buffer, so that both leave
-// in one write.
+// in one write. Only of a body whose length is known: a reset that is found here looks
+// like the end to the next read, and that must never be taken for the end of a body.
 func (x *exchange) moreAtOnce() ([]byte, error) {
 	b, rd := &x.body, &x.conn.Reader
-	if !b.Hungry() || !rd.Filled() || !wire.Plenty() || !x.conn.Socket.FillNow(rd, b.Long()) {
+	if x.resp.Framing != wire.FramingLength || !b.Hungry() || !rd.Filled() || !wire.Plenty() || !x.conn.Socket.FillNow(rd, b.Long()) {
 		return nil, nil
 	}
 	return b.Ready()
@@ -189,10 +190,9 @@ func (x *exchange) pipes() bool {
 }
 
 // nextPart waits for the next part of the body, without a buffer. It may be in the
-// pipe. Otherwise much is read at a
-// time, unless many clients keep what they were given waiting: then what a client does
-// not take, and has to be kept for it, is to be little, and only where much comes and
-// the client takes it, much is read.
+// pipe. Otherwise much is read at a time, unless many clients keep what they were given
+// waiting: then what a client does not take, and has to be kept for it, is to be little,
+// and only where much comes and the client takes it, much is read.
 func (x *exchange) nextPart(much *bool) ([]byte, error) {
 	b := &x.body
 	if x.pipes() {

@@ -2,6 +2,7 @@ package transport
 
 import (
 	"io"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"unsafe"
@@ -38,7 +39,7 @@ func getKernelPipe() *kernelPipe {
 		return k
 	default:
 	}
-	if pipes.Add(1) > mayPipe() {
+	if pipes.Add(1) > mostPipes() {
 		pipes.Add(-1)
 		return nil
 	}
@@ -53,14 +54,14 @@ func getKernelPipe() *kernelPipe {
 	return &kernelPipe{r: fds[0], w: fds[1]}
 }
 
-// mayPipe is how many pipes there may be.
-func mayPipe() int32 {
+// mostPipes is how many pipes there may be, by the files that may be open.
+var mostPipes = sync.OnceValue(func() int32 {
 	var r syscall.Rlimit
 	if syscall.Getrlimit(syscall.RLIMIT_NOFILE, &r) != nil {
 		return 0
 	}
 	return int32(min(r.Cur/filesPerPipe, maxPipes))
-}
+})
 
 // put gives the pipe back. One that is not empty is closed: what is in it is for
 // nobody else to see.

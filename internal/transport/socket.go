@@ -114,8 +114,8 @@ func (s *Socket) FillMore(r *wire.Reader, large bool) error {
 	return err
 }
 
-// FillNow is FillMore without waiting: it reports whether anything was there. An
-// error shows at the next read.
+// FillNow is FillMore without waiting: it reports whether anything was there. After an
+// error the next read fails or finds the end: the kernel tells of a reset once.
 func (s *Socket) FillNow(r *wire.Reader, large bool) bool {
 	before := r.Buffered()
 	_ = r.AttemptMore(s.attempt, large)
