@@ -13,6 +13,7 @@ import (
 
 	"steelyard/internal/pool"
 	"steelyard/internal/rewrite"
+	"steelyard/internal/wire"
 )
 
 // TestResponsePassesThrough compares what a client gets, byte for byte.
@@ -393,5 +394,25 @@ func TestPipelining(t *testing.T) {
 	}
 	if _, bodies := s.seen(); len(bodies) != 50 || strings.Join(bodies, "") != strings.Repeat("abc", 50) {
 		t.Errorf("the backend got the bodies %q", bodies)
+	}
+}
+
+// TestResetBehindAFullBuffer: a reset that comes right behind a head that fills its
+// buffer never looks like the end of a body without a length.
+func TestResetBehindAFullBuffer(t *testing.T) {
+	t.Parallel()
+	const head = "HTTP/1.0 200 OK\r\n\r\n"
+	f := newFixture(t, []string{scripted(t, func(p *peer, _ int) {
+		p.head()
+		p.say(head + strings.Repeat("x", wire.SmallBuffer-len(head)))
+		p.reset()
+	})}, func(f *fixture, _ *pool.Options, _ *Generation, _ *Limits) { f.target.Retry.Attempts = 1 })
+	for range 200 {
+		nc, r := f.dial(t)
+		send(t, nc, "GET / HTTP/1.0\r\n\r\n")
+		if b, err := io.ReadAll(r); err == nil && strings.HasPrefix(string(b), "HTTP/1.1 200") {
+			t.Fatalf("%d bytes look like the whole", len(b))
+		}
+		nc.Close()
 	}
 }
